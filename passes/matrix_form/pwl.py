@@ -1,0 +1,185 @@
+"""pwl: a table of line segments, in floats (level 2) and in integers (level 3)."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from tvm import ir, relax, tirx
+from tvm.script import tirx as T
+
+from nmc.pwl.quantised_table import QuantisedTable
+from nmc.pwl.table import Table
+from passes.matrix_form.composite import call_composite, call_kernel
+from passes.matrix_form.fixed_point import int64, round_shift, saturate
+from passes.rewrite import Emitter, constant_value, dtype_of, shape_of
+
+FLOAT_PWL = "nmc.pwl"
+PWL = "gemm_accel.pwl"
+
+
+def float_pwl(emitter: Emitter, x: relax.Expr, table: Table) -> relax.Call:
+    """slope[s(x)]·x + intercept[s(x)] in float32, s(x) being the number of boundaries not above x; any shape."""
+    constants = [emitter.constant(values) for values in (table.boundaries, table.slopes, table.intercepts)]
+
+    def body(inner: Emitter, parameters: Sequence[relax.Var]) -> relax.Expr:
+        kernel = inner.builder.add_func(_float_kernel(), "pwl_float")
+        return _flattened(inner, kernel, parameters, "float32")
+
+    return call_composite(emitter, FLOAT_PWL, [x, *constants], body)
+
+
+def pwl(emitter: Emitter, x: relax.Expr, table: QuantisedTable, dtype: str) -> relax.Call:
+    """saturate((slope·x + intercept, rounded) >> shift) in `dtype` of the segment that x addresses; any shape.
+
+    The arguments of the call hold the whole table (`table_of` reads them back): x, addressing parameters int64
+    [origin, shift, e_min, mantissa_bits, signed], breakpoints int64 [n-1], slopes int32 [n], intercepts int64 [n],
+    shifts int32 [n].
+    """
+    addressing = [table.origin, table.shift, table.e_min, table.mantissa_bits, int(table.signed)]
+    # TensorIR has no buffers of no elements: a table without breakpoints carries one that is never reached
+    breakpoints = table.breakpoints if len(table.breakpoints) else np.array([2**31 - 1])
+    constants = [
+        emitter.constant(np.asarray(addressing), "int64"),
+        emitter.constant(breakpoints, "int64"),
+        emitter.constant(table.slopes, "int32"),
+        emitter.constant(table.intercepts, "int64"),
+        emitter.constant(table.shifts, "int32"),
+    ]
+
+    def body(inner: Emitter, parameters: Sequence[relax.Var]) -> relax.Expr:
+        kernel = inner.builder.add_func(_integer_kernel(table.addressing, dtype_of(x), dtype), "pwl_integer")
+        return _flattened(inner, kernel, parameters, dtype)
+
+    return call_composite(emitter, PWL, [x, *constants], body, {"addressing": table.addressing})
+
+
+def table_of(call: relax.Call, addressing: str, dtype: str) -> QuantisedTable:
+    """The table that a call of an integer pwl carries; `dtype` is the call's element type."""
+    values = [np.asarray(constant_value(argument)) for argument in call.args[1:]]
+    origin, shift, e_min, mantissa_bits, signed = (int(value) for value in values[0])
+    return QuantisedTable(
+        addressing=addressing,
+        origin=origin,
+        shift=shift,
+        e_min=e_min,
+        mantissa_bits=mantissa_bits,
+        signed=bool(signed),
+        breakpoints=(values[1][: len(values[2]) - 1] if addressing == "breakpoints" else values[1][:0]).astype(np.int32),
+        slopes=values[2].astype(np.int16),
+        intercepts=values[3],
+        shifts=values[4].astype(np.uint8),
+        output_bits=int(dtype.removeprefix("int")),
+    )
+
+
+def _flattened(
+    inner: Emitter, kernel: ir.GlobalVar, parameters: Sequence[relax.Var], dtype: str
+) -> relax.Expr:
+    """The kernel, which knows vectors only, applied to a tensor of any shape."""
+    x, *rest = parameters
+    shape = shape_of(x)
+    size = int(np.prod(shape))
+    flat = inner.emit(relax.op.reshape(x, [size]))
+    return relax.op.reshape(inner.emit(call_kernel(inner, kernel, [flat, *rest], [size], dtype)), list(shape))
+
+
+@T.inline
+def _count_not_above(s, x, ordered, count):  # type: ignore[no-untyped-def]
+    """s[0] = how many of the first `count` values of `ordered` are not above x, by bisection (at most 511)."""
+    s[0] = T.int64(0)
+    for step in range(9):
+        width: T.let[T.int64] = T.int64(256) >> T.cast(step, "int64")
+        if s[0] + width <= count:
+            if ordered[s[0] + width - T.int64(1)] <= x:
+                s[0] = s[0] + width
+
+
+@T.inline
+def _breakpoints(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+    _count_not_above(s, x, breakpoint, segments - T.int64(1))
+
+
+@T.inline
+def _uniform(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+    s[0] = T.max(T.min((x - parameter[0]) >> parameter[1], segments - T.int64(1)), T.int64(0))
+
+
+@T.inline
+def _octave(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+    """The leading-one position above e_min and the mantissa bits after it; a signed table has a half for each sign."""
+    magnitude: T.let[T.int64] = T.if_then_else(parameter[4] != T.int64(0), T.abs(x), T.max(x, T.int64(0)))
+    exponent: T.let[T.int64] = T.int64(63) - T.cast(T.clz(T.max(magnitude, T.int64(1))), "int64")
+    bits: T.let[T.int64] = parameter[3]
+    mantissa: T.let[T.int64] = T.if_then_else(
+        exponent >= bits,
+        magnitude >> T.max(exponent - bits, T.int64(0)),
+        magnitude << T.max(bits - exponent, T.int64(0)),
+    ) & ((T.int64(1) << bits) - T.int64(1))
+    half: T.let[T.int64] = segments >> parameter[4]
+    index: T.let[T.int64] = ((exponent - parameter[2]) << bits) + mantissa
+    inside: T.let[T.int64] = T.if_then_else(
+        magnitude == T.int64(0), T.int64(0), T.max(T.min(index, half - T.int64(1)), T.int64(0))
+    )
+    s[0] = T.if_then_else(tirx.all(parameter[4] != T.int64(0), x < T.int64(0)), half + inside, inside)
+
+
+@cache
+def _float_kernel() -> tirx.PrimFunc:
+    @T.prim_func(private=True, s_tir=True)
+    def kernel(
+        x_handle: T.handle,
+        boundary_handle: T.handle,
+        slope_handle: T.handle,
+        intercept_handle: T.handle,
+        out_handle: T.handle,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        size, boundaries, segments = T.int64(), T.int64(), T.int64()
+        x = T.match_buffer(x_handle, (size,), "float32")
+        boundary = T.match_buffer(boundary_handle, (boundaries,), "float32")
+        slope = T.match_buffer(slope_handle, (segments,), "float32")
+        intercept = T.match_buffer(intercept_handle, (segments,), "float32")
+        out = T.match_buffer(out_handle, (size,), "float32")
+        for n in T.parallel(size):
+            with T.sblock("pwl"):
+                i = T.axis.spatial(size, n)
+                s = T.sblock_alloc_buffer((1,), "int64", scope="local")
+                _count_not_above(s, x[i], boundary, T.min(boundaries, segments - T.int64(1)))
+                out[i] = slope[s[0]] * x[i] + intercept[s[0]]
+
+    return kernel
+
+
+@cache
+def _integer_kernel(addressing: str, in_type: str, out_type: str) -> tirx.PrimFunc:
+    address = {"uniform": _uniform, "octave": _octave, "breakpoints": _breakpoints}[addressing]
+
+    @T.prim_func(private=True, s_tir=True)
+    def kernel(
+        x_handle: T.handle,
+        addressing_handle: T.handle,
+        breakpoint_handle: T.handle,
+        slope_handle: T.handle,
+        intercept_handle: T.handle,
+        shift_handle: T.handle,
+        out_handle: T.handle,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        size, breakpoints, segments = T.int64(), T.int64(), T.int64()
+        x = T.match_buffer(x_handle, (size,), in_type)
+        parameter = T.match_buffer(addressing_handle, (5,), "int64")
+        breakpoint = T.match_buffer(breakpoint_handle, (breakpoints,), "int64")
+        slope = T.match_buffer(slope_handle, (segments,), "int32")
+        intercept = T.match_buffer(intercept_handle, (segments,), "int64")
+        shift = T.match_buffer(shift_handle, (segments,), "int32")
+        out = T.match_buffer(out_handle, (size,), out_type)
+        for n in T.parallel(size):
+            with T.sblock("pwl"):
+                i = T.axis.spatial(size, n)
+                s = T.sblock_alloc_buffer((1,), "int64", scope="local")
+                address(s, int64(x[i]), parameter, breakpoint, segments)
+                out[i] = saturate(
+                    round_shift(int64(slope[s[0]]) * int64(x[i]) + intercept[s[0]], int64(shift[s[0]])), out_type
+                )
+
+    return kernel
