@@ -1,0 +1,5 @@
+"""The CPU target: any level of a model through LLVM. Level 3 built here is the reference for the accelerator."""
+
+from targets.cpu.build import CpuModule, build
+
+__all__ = ["CpuModule", "build"]

@@ -1,0 +1,37 @@
+"""Builds a Relax module with LLVM and runs it on numpy arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import ir, relax
+
+from targets.cpu.matmul import ScheduleMatmul
+
+
+@dataclass(frozen=True)
+class CpuModule:
+    """A compiled module; `machine` holds the loaded code."""
+
+    machine: relax.VirtualMachine
+
+    def run(self, inputs: Sequence[np.ndarray], function: str = "main") -> list[np.ndarray]:
+        """Calls `function` with arrays of exactly the shapes and types of its parameters; returns its outputs."""
+        arguments = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]
+        result = self.machine[function](*arguments)
+        outputs = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
+        return [output.numpy() for output in outputs]
+
+
+def host_target() -> tvm.target.Target:
+    """The processor this runs on, with its vector instructions."""
+    return tvm.target.Target({"kind": "llvm", "mcpu": str(tvm.target.codegen.llvm_get_system_cpu())})
+
+
+def build(module: ir.IRModule, target: tvm.target.Target | None = None) -> CpuModule:
+    """Compiles a module of level 1, 2 or 3 for `target`, by default this machine's processor."""
+    target = target or host_target()
+    with target, tvm.transform.PassContext(opt_level=3):
+        executable = relax.build(ScheduleMatmul(module), target)
+    return CpuModule(relax.VirtualMachine(executable, tvm.cpu()))

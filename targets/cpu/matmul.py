@@ -1,0 +1,73 @@
+"""Float products through one kernel for all shapes, in place of a naive loop nest for each."""
+
+from functools import cache
+
+import tvm
+from tvm import ir, relax, tirx
+from tvm.script import tirx as T
+
+from passes.matrix_form.composite import call_kernel
+from passes.rewrite import Emitter, dtype_of, rewrite_calls, shape_of
+
+BLOCK_ROWS = 4
+BLOCK_COLUMNS = 16
+
+
+@tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
+def ScheduleMatmul(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
+    """Every float32 matmul of two rank-3 tensors of equal batch in `main` calls the scheduled kernel."""
+    return rewrite_calls(module, {"relax.matmul": _use_kernel})
+
+
+def _use_kernel(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    a, b = call.args
+    a_shape, b_shape = shape_of(a), shape_of(b)
+    if dtype_of(a) != "float32" or len(a_shape) != 3 or len(b_shape) != 3 or a_shape[0] != b_shape[0]:
+        return None
+    kernel = emitter.builder.add_func(_kernel(), "matmul_float32")
+    return call_kernel(emitter, kernel, [a, b], [*a_shape[:2], b_shape[2]], "float32")
+
+
+@cache
+def _kernel() -> tirx.PrimFunc:
+    """a [groups, rows, depth] times b [groups, depth, columns], any extents; sums run over depth in order."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def matmul(a_handle: T.handle, b_handle: T.handle, out_handle: T.handle) -> None:
+        T.func_attr({"tirx.noalias": True})
+        groups, rows, depth, columns = T.int64(), T.int64(), T.int64(), T.int64()
+        a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
+        b = T.match_buffer(b_handle, (groups, depth, columns), "float32")
+        out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
+        for band in T.parallel(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS))):
+            for block in range(T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
+                with T.sblock("matmul"):
+                    v_band = T.axis.spatial(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS)), band)
+                    v_block = T.axis.spatial(T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), block)
+                    total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
+                    g: T.let[T.int64] = v_band // T.ceildiv(rows, T.int64(BLOCK_ROWS))
+                    first_row: T.let[T.int64] = v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS)) * T.int64(BLOCK_ROWS)
+                    first: T.let[T.int64] = v_block * T.int64(BLOCK_COLUMNS)
+                    for i in T.unroll(BLOCK_ROWS):
+                        for j in T.vectorized(BLOCK_COLUMNS):
+                            total[i, j] = T.float32(0)
+                    if (first + T.int64(BLOCK_COLUMNS) <= columns) and (first_row + T.int64(BLOCK_ROWS) <= rows):
+                        for k in range(depth):
+                            for i in T.unroll(BLOCK_ROWS):
+                                for j in T.vectorized(BLOCK_COLUMNS):
+                                    total[i, j] += a[g, first_row + i, k] * b[g, k, first + j]
+                        for i in T.unroll(BLOCK_ROWS):
+                            for j in T.vectorized(BLOCK_COLUMNS):
+                                out[g, first_row + i, first + j] = total[i, j]
+                    else:
+                        for k in range(depth):
+                            for i in range(BLOCK_ROWS):
+                                for j in range(BLOCK_COLUMNS):
+                                    if (first + j < columns) and (first_row + i < rows):
+                                        total[i, j] += a[g, first_row + i, k] * b[g, k, first + j]
+                        for i in range(BLOCK_ROWS):
+                            for j in range(BLOCK_COLUMNS):
+                                if (first + j < columns) and (first_row + i < rows):
+                                    out[g, first_row + i, first + j] = total[i, j]
+
+    return matmul
