@@ -1,4 +1,4 @@
-"""The arithmetic of the quantised level, written once: what every other implementation must match bit for bit.
+"""The arithmetic of the quantised level, written once: what all else must match to the bit.
 
 Tensors hold symmetric signed integers of 8 or 16 bits ("narrow") or 32 bits ("wide"); a tensor's real values
 are its integers times its scale. All functions take integer arrays of any signed dtype, compute in int64 and
@@ -62,7 +62,8 @@ def multiplier_and_shift(ratio: float) -> tuple[int, int]:
     The multiplier is normalised, 2^30 <= |m| < 2^31, so the relative error is at most 2^-31. A ratio of 2^14
     or more is capped at the largest that fits; below 2^-32 the multiplier loses bits until it is 0.
     """
-    return _common_shift((ratio,), MULTIPLIER_BITS, MINIMUM_REQUANTISE_SHIFT)
+    (multiplier,), shift = _common_shift((ratio,), MULTIPLIER_BITS, MINIMUM_REQUANTISE_SHIFT)
+    return multiplier, shift
 
 
 def multipliers_and_shifts(ratios: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -79,7 +80,8 @@ def add_multipliers(ratio_a: float, ratio_b: float) -> tuple[int, int, int]:
     The larger ratio is normalised, 2^29 <= |m| < 2^30, and 1 <= shift <= 62; ratios that are too large are
     capped (at the same shift, so each keeps as much of its value as fits). A ratio may be negative or 0.
     """
-    return _common_shift((ratio_a, ratio_b), ADD_MULTIPLIER_BITS, 1)
+    (multiplier_a, multiplier_b), shift = _common_shift((ratio_a, ratio_b), ADD_MULTIPLIER_BITS, 1)
+    return multiplier_a, multiplier_b, shift
 
 
 def gemm(
@@ -171,8 +173,8 @@ def dequantise(q: ArrayLike, scale: float) -> NDArray[np.float32]:
     return (np.asarray(q, np.float64) * np.float64(scale)).astype(np.float32)
 
 
-def _common_shift(ratios: tuple[float, ...], magnitude_bits: int, minimum_shift: int) -> tuple[int, ...]:
-    """Integers m with |m| < 2^magnitude_bits and one shift s, m / 2^s nearest to each ratio; (m..., s)."""
+def _common_shift(ratios: tuple[float, ...], magnitude_bits: int, minimum_shift: int) -> tuple[list[int], int]:
+    """Integers m, |m| < 2^magnitude_bits, and one shift s, such that m / 2^s is nearest to each ratio."""
     if any(math.isnan(ratio) for ratio in ratios):
         raise QuantisationError(
             f"the ratio of scales {ratios} is not a number; check the calibration data for NaN"
@@ -187,7 +189,7 @@ def _common_shift(ratios: tuple[float, ...], magnitude_bits: int, minimum_shift:
     if exponent < 1024 and round(math.ldexp(greatest, shift)) > largest:
         shift -= 1
     shift = min(max(shift, minimum_shift), MAXIMUM_SHIFT)
-    return (*(_rounded(ratio, shift, largest) for ratio in ratios), shift)
+    return [_rounded(ratio, shift, largest) for ratio in ratios], shift
 
 
 def _rounded(ratio: float, shift: int, largest: int) -> int:

@@ -20,7 +20,8 @@ RATIOS = st.floats(-1e30, 1e30, allow_nan=False)
 
 
 def clip(value: int, bits: int) -> int:
-    return max(-(2 ** (bits - 1)), min(2 ** (bits - 1) - 1, value))
+    limit: int = 2 ** (bits - 1)
+    return max(-limit, min(limit - 1, value))
 
 
 def shifted(value: int, shift: int) -> int:
