@@ -1,0 +1,77 @@
+"""The ONNX frontend: bytes on disk to a static-shaped float Relax module whose values equal onnxruntime's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import tvm
+from onnx import helper
+from tvm import relax
+
+from nmc.frontend.binds import bind_constants
+from nmc.frontend.canonicalise import canonicalise, name_nodes
+from nmc.frontend.graph_importer import GraphImporter
+from nmc.frontend.load import load_model
+from nmc.frontend.precision import to_float32
+from nmc.frontend.relax_module import build_module
+from nmc.frontend.shapes import pin_shapes, real_inputs
+
+__all__ = ["ImportedModel", "TensorSpec", "import_model"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: its name in the ONNX model, its static shape, its element type in the module."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model at level 1. The parameters of `module`'s function `main` are `inputs` in order; it returns `outputs`."""
+
+    module: tvm.IRModule
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    canonical: onnx.ModelProto
+    """The model that was imported, after shape pinning and simplification."""
+    source_hash: str
+    """SHA-256 of the model file and its external data, in hexadecimal."""
+    name: str
+
+
+def import_model(
+    source: str | Path | onnx.ModelProto,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    binds: Mapping[str, np.ndarray] | None = None,
+) -> ImportedModel:
+    """Read an ONNX model and import it into Relax.
+
+    `shapes` pins the dynamic shapes of inputs, `binds` turns inputs into constants. float16, bfloat16 and double
+    become float32. Raises ModelError for a model that cannot be read or stays dynamic, UnsupportedOperatorError that
+    names every node without a translation.
+    """
+    model, name, digest = load_model(source)
+    name_nodes(model)
+    canonical = canonicalise(to_float32(pin_shapes(bind_constants(model, binds or {}), shapes or {})))
+    inputs = tuple(_spec(value) for value in real_inputs(canonical.graph))
+    parameters = {spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs}
+    importer = GraphImporter(canonical)
+    results = importer.run(parameters)
+    module, returned = build_module(importer.emitter, list(parameters.values()), results)
+    names = [value.name for value in canonical.graph.output]
+    outputs = tuple(
+        TensorSpec(output, shape, dtype) for output, (shape, dtype) in zip(names, returned, strict=True)
+    )
+    return ImportedModel(module, inputs, outputs, canonical, digest, name)
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor_type = value.type.tensor_type
+    shape = tuple(dimension.dim_value for dimension in tensor_type.shape.dim)
+    return TensorSpec(value.name, shape, str(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)))

@@ -1,0 +1,104 @@
+"""Operators of quantised models: their integers become floats around the float operation, scales are kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import helper
+from tvm import relax
+
+from nmc.frontend.converters.convolution import add_channel_bias, convolve
+from nmc.frontend.converters.linear import matmul, without_zero_point
+from nmc.frontend.converters.registry import converts
+from nmc.frontend.converters.windows import window_of
+from nmc.frontend.emitter import Emitter, dtype_of, shape_of
+from nmc.frontend.values import ConversionError, Node, Value
+
+RANGES = {kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in ("int8", "uint8", "int16", "uint16")}
+"""The integer types that quantised tensors have."""
+
+
+@converts("QuantizeLinear")
+def _quantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
+    if node.attributes.get("block_size", 0):
+        raise ConversionError("quantisation by blocks is not supported")
+    zero, kind = node.input(2), node.attributes.get("output_dtype", 0)
+    target = str(helper.tensor_dtype_to_np_dtype(kind)) if kind else "uint8" if zero is None else dtype_of(zero)
+    axis = int(node.attributes.get("axis", 1))
+    return [quantize(emitter, node.tensor(0), node.tensor(1), zero, axis, target)]
+
+
+@converts("DequantizeLinear")
+def _dequantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
+    if node.attributes.get("block_size", 0):
+        raise ConversionError("quantisation by blocks is not supported for values known at run time only")
+    axis = int(node.attributes.get("axis", 1))
+    return [dequantize(emitter, node.tensor(0), node.tensor(1), node.input(2), axis)]
+
+
+def quantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int, target: str) -> Value:
+    """saturate(round(x / scale) + zero), rounding halves to even."""
+    if target not in RANGES:
+        raise ConversionError(f"quantises to {target}; int8, uint8, int16 and uint16 are supported")
+    low, high = RANGES[target]
+    ratio = emitter.call(relax.op.divide, x, _along(emitter, scale, x, axis))
+    steps: Value = emitter.call(relax.op.round, ratio)
+    if zero is not None and not (isinstance(zero, np.ndarray) and not zero.any()):
+        steps = emitter.call(relax.op.add, steps, emitter.cast(_along(emitter, zero, x, axis), "float32"))
+    return emitter.cast(emitter.call(relax.op.clip, steps, float(low), float(high)), target)
+
+
+def dequantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int) -> Value:
+    """(x - zero)·scale."""
+    if isinstance(x, np.ndarray) and isinstance(scale, np.ndarray) and (zero is None or isinstance(zero, np.ndarray)):
+        offset = np.zeros((), np.float32) if zero is None else zero
+        return (x.astype(np.float32) - _along(emitter, offset, x, axis)) * _along(emitter, scale, x, axis)
+    wide = emitter.cast(x, "float32")
+    if zero is not None and not (isinstance(zero, np.ndarray) and not zero.any()):
+        wide = emitter.call(relax.op.subtract, wide, emitter.cast(_along(emitter, zero, x, axis), "float32"))
+    return emitter.call(relax.op.multiply, wide, _along(emitter, scale, x, axis))
+
+
+def _along(emitter: Emitter, value: Value, x: Value, axis: int) -> Value:
+    """A scale or zero point shaped to broadcast against x."""
+    count, rank = int(np.prod(shape_of(value))), len(shape_of(x))
+    if count == 1:
+        return emitter.reshape(value, ())
+    axis = axis % rank if rank > 1 else 0
+    return emitter.reshape(value, (1,) * axis + (-1,) + (1,) * (rank - axis - 1))
+
+
+@converts("QLinearMatMul")
+def _qlinear_matmul(emitter: Emitter, node: Node) -> Sequence[Value]:
+    a = _dequantized(emitter, node, 0, rows=True)
+    b = _dequantized(emitter, node, 3, rows=False)
+    product = matmul(emitter, a, b)
+    return [quantize(emitter, product, node.tensor(6), node.input(7), -1, dtype_of(node.tensor(7)))]
+
+
+def _dequantized(emitter: Emitter, node: Node, first: int, rows: bool) -> Value:
+    x = node.tensor(first)
+    axis = len(shape_of(x)) - (2 if rows else 1)
+    return dequantize(emitter, x, node.tensor(first + 1), node.input(first + 2), max(axis, 0))
+
+
+@converts("QLinearConv")
+def _qlinear_conv(emitter: Emitter, node: Node) -> Sequence[Value]:
+    x = dequantize(emitter, node.tensor(0), node.tensor(1), node.input(2), 1)
+    scale = node.tensor(4)
+    weight = dequantize(emitter, node.tensor(3), scale, node.input(5), 0)
+    window = window_of(node, shape_of(weight)[2:], shape_of(x)[2:])
+    result: Value = convolve(emitter, x, weight, window, int(node.attributes.get("group", 1)))
+    bias, x_scale = node.constant(8), node.constant(1)
+    if bias is not None:
+        factor = x_scale * np.asarray(node.constant(4))
+        result = add_channel_bias(emitter, result, (bias * factor).astype(np.float32))
+    return [quantize(emitter, result, node.tensor(6), node.input(7), 1, dtype_of(node.tensor(7)))]
+
+
+@converts("ConvInteger")
+def _conv_integer(emitter: Emitter, node: Node) -> Sequence[Value]:
+    """Exact in float32 while |sum| < 2^24, which products of bytes reach only beyond 258 terms: kept in int32."""
+    x = without_zero_point(emitter, node.tensor(0), node.input(2), last=True)
+    weight = without_zero_point(emitter, node.tensor(1), node.input(3), last=True)
+    window = window_of(node, shape_of(weight)[2:], shape_of(x)[2:])
+    return [convolve(emitter, x, weight, window, int(node.attributes.get("group", 1)))]

@@ -1,0 +1,151 @@
+"""Writes the straight-line Relax function: each operation bound to a variable that carries its layer's name."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+
+from nmc.frontend.values import ConversionError, Value
+
+
+class Emitter:
+    """The bindings written so far; mutable, one for each import."""
+
+    def __init__(self) -> None:
+        self.layer = ""
+        self.bindings: list[relax.VarBinding] = []
+        self.functions: dict[str, tuple[relax.GlobalVar, tvm.ir.BaseFunc]] = {}
+        self._normaliser = relax.BlockBuilder()
+        self._constants: dict[int, tuple[np.ndarray, relax.Expr]] = {}
+
+    def emit(self, expression: relax.Expr) -> relax.Var:
+        """Bind a call whose arguments are variables and constants; refuses results without a static shape."""
+        normalised = self._normaliser.normalize(expression)
+        _check_static(normalised.ty)
+        variable = relax.DataflowVar(self.layer, normalised.ty)
+        self.bindings.append(relax.VarBinding(variable, normalised))
+        return variable
+
+    def call(self, operator: Callable[..., relax.Expr], *operands: Any, **options: Any) -> relax.Var:
+        """Emit `operator(*operands, **options)`, with numpy arrays among the operands turned into constants."""
+        return self.emit(operator(*(self.expression(operand) for operand in operands), **options))
+
+    def expression(self, operand: Any) -> Any:
+        """The Relax expression of a numpy array; anything else unchanged."""
+        if isinstance(operand, np.generic):
+            operand = np.asarray(operand)
+        if not isinstance(operand, np.ndarray):
+            return operand
+        known = self._constants.get(id(operand))
+        if known is None:
+            if operand.dtype.kind in "OUS":
+                raise ConversionError("works on strings, which no compiled model can hold")
+            known = (operand, relax.const(np.ascontiguousarray(operand).reshape(operand.shape), str(operand.dtype)))
+            self._constants[id(operand)] = known
+        return known[1]
+
+    def reshape(self, value: Value, shape: Sequence[int]) -> np.ndarray | relax.Var:
+        """`value` in another shape (at most one -1); nothing is emitted where the shape stays the same."""
+        target = resolve_shape(shape_of(value), shape)
+        if isinstance(value, np.ndarray):
+            return value.reshape(target)
+        if shape_of(value) == target:
+            return value
+        return self.call(relax.op.reshape, value, target)
+
+    def transpose(self, value: Value, axes: Sequence[int]) -> np.ndarray | relax.Var:
+        """`value` with its axes permuted; nothing is emitted for the identity."""
+        if isinstance(value, np.ndarray):
+            return value.transpose(axes)
+        if list(axes) == list(range(len(axes))):
+            return value
+        return self.call(relax.op.permute_dims, value, list(axes))
+
+    def broadcast(self, value: Value, shape: Sequence[int]) -> np.ndarray | relax.Var:
+        """`value` repeated to `shape`, which it must be broadcastable to."""
+        if isinstance(value, np.ndarray):
+            return np.broadcast_to(value, shape)
+        if shape_of(value) == tuple(shape):
+            return value
+        return self.call(relax.op.broadcast_to, value, tuple(shape))
+
+    def cast(self, value: Value, dtype: str) -> np.ndarray | relax.Var:
+        """`value` with another element type, converted as numpy converts."""
+        if isinstance(value, np.ndarray):
+            return value.astype(dtype)
+        if dtype_of(value) == dtype:
+            return value
+        return self.call(relax.op.astype, value, dtype)
+
+    def slice(self, value: Value, axis: int, begin: int, end: int) -> np.ndarray | relax.Var:
+        """Elements begin to end - 1 of one axis."""
+        if isinstance(value, np.ndarray):
+            return np.take(value, range(begin, end), axis=axis)
+        if (begin, end) == (0, shape_of(value)[axis]):
+            return value
+        return self.call(relax.op.strided_slice, value, [axis], [begin], [end], [1])
+
+    def concat(self, values: Sequence[Value], axis: int) -> np.ndarray | relax.Var:
+        """The values joined along `axis`; empty ones are left out."""
+        filled = [value for value in values if 0 not in shape_of(value)] or list(values)[:1]
+        if len(filled) == 1 and not isinstance(filled[0], list):
+            return filled[0]
+        if all(isinstance(value, np.ndarray) for value in filled):
+            return np.concatenate(filled, axis=axis)
+        return self.emit(relax.op.concat([self.expression(value) for value in filled], axis=axis))
+
+    def take(self, value: Value, indices: Value, axis: int) -> np.ndarray | relax.Var:
+        """Slices of `axis` chosen by `indices`, where negative indices count from the end."""
+        if isinstance(indices, np.ndarray):
+            if isinstance(value, np.ndarray):
+                return np.take(value, indices, axis=axis)
+            indices = np.where(indices < 0, indices + shape_of(value)[axis], indices)
+        return self.call(relax.op.take, value, indices, axis, mode="wrap")
+
+
+def shape_of(value: Value) -> tuple[int, ...]:
+    """The static shape of a tensor."""
+    if isinstance(value, list):
+        raise ConversionError("a sequence stands where a tensor must be")
+    if isinstance(value, np.ndarray):
+        return value.shape
+    return tuple(int(size) for size in value.ty.shape)
+
+
+def dtype_of(value: Value) -> str:
+    """The element type of a tensor, such as "float32"."""
+    if isinstance(value, list):
+        raise ConversionError("a sequence stands where a tensor must be")
+    return str(value.dtype) if isinstance(value, np.ndarray) else str(value.ty.dtype)
+
+
+def is_float(value: Value) -> bool:
+    """Whether a tensor holds floating point numbers."""
+    return dtype_of(value).startswith("float")
+
+
+def resolve_shape(old: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
+    """`new` with its -1, if any, replaced by what keeps the number of elements of `old`."""
+    target = [int(size) for size in new]
+    if -1 in target:
+        known = int(np.prod([size for size in target if size != -1]))
+        target[target.index(-1)] = int(np.prod(old)) // known if known else 0
+    if int(np.prod(target)) != int(np.prod(old)) or -1 in target:
+        raise ConversionError(f"cannot reshape {tuple(old)} to {tuple(new)}")
+    return tuple(target)
+
+
+def _check_static(type_: Any) -> None:
+    if isinstance(type_, relax.TupleType):
+        for field in type_.fields:
+            _check_static(field)
+    elif not (
+        isinstance(type_, relax.TensorType)
+        and isinstance(type_.shape, relax.ShapeExpr)
+        and all(isinstance(size, tirx.IntImm) for size in type_.shape.values)
+    ):
+        raise ConversionError("the shape of its result depends on the data, which a static compiler cannot run")
+    elif any(int(size) == 0 for size in type_.shape.values):
+        raise ConversionError("its result has no elements")
