@@ -1,0 +1,102 @@
+"""Runs a float module on samples and records the range of every tensor."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from tvm import ir, relax
+
+from nmc.errors import CalibrationError
+from nmc.quant.formats import TensorRange
+from passes.matrix_form.im2col import IM2COL
+from passes.ranges import FLOAT32_HIGHEST, range_of
+from passes.rewrite import bindings_of, callee_name, dtype_of, straight_line_body
+from targets.cpu import build
+
+RANGE_KEEPING = frozenset(
+    {
+        IM2COL,
+        "relax.reshape",
+        "relax.permute_dims",
+        "relax.broadcast_to",
+        "relax.expand_dims",
+        "relax.squeeze",
+        "relax.flatten",
+    }
+)
+"""Calls whose result has the range of their first argument: recording it again would only cost memory."""
+
+
+def synthetic_samples(inputs: Sequence[relax.Var], count: int = 4, seed: int = 0) -> list[list[np.ndarray]]:
+    """Seeded stand-ins for real data: standard normal floats, small non-negative integers, random booleans."""
+    generator = np.random.default_rng(seed)
+    return [[_synthetic(generator, variable) for variable in inputs] for _ in range(count)]
+
+
+def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]]) -> dict[str, TensorRange]:
+    """The range of each float tensor of `main`, by variable name, over all samples.
+
+    Each sample holds one array a parameter. Raises CalibrationError when there is no sample, or when a tensor takes a
+    value that is not a number.
+    """
+    main = module["main"]
+    measured = [b.var for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)]
+    ranges: dict[str, TensorRange] = {}
+    instrumented = build(_returning(module, measured))
+    names = [variable.name for variable in measured]
+    for sample in samples:
+        seen = zip([p.name for p in main.params], sample, strict=True)
+        _extend(ranges, {name: array for name, array in seen if array.dtype == np.float32})
+        _extend(ranges, dict(zip(names, instrumented.run(sample), strict=True)))
+    if not ranges and measured:
+        raise CalibrationError("calibration needs at least one sample; give --calibrate a file with one or more")
+    return _with_range_keeping(main, ranges)
+
+
+def _extend(ranges: dict[str, TensorRange], values: Mapping[str, np.ndarray]) -> None:
+    for name, array in values.items():
+        if array.size == 0:
+            continue
+        low, high = float(np.min(array)), float(np.max(array))
+        if np.isnan(low) or np.isnan(high):
+            raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
+        seen = TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
+        ranges[name] = ranges[name].union(seen) if name in ranges else seen
+
+
+def _with_range_keeping(main: relax.Function, ranges: dict[str, TensorRange]) -> dict[str, TensorRange]:
+    for binding in bindings_of(main):
+        call = isinstance(binding.value, relax.Call)
+        if call and _is_float(binding.var) and binding.var.name not in ranges:
+            ranges[binding.var.name] = range_of(binding.value.args[0], ranges)
+    return ranges
+
+
+def _computes(module: ir.IRModule, binding: relax.VarBinding) -> bool:
+    """Whether a binding inside the block makes values of its own."""
+    if not isinstance(binding.var, relax.DataflowVar):
+        return False
+    return not isinstance(binding.value, relax.Call) or callee_name(module, binding.value) not in RANGE_KEEPING
+
+
+def _is_float(variable: relax.Var) -> bool:
+    return isinstance(variable.ty, relax.TensorType) and dtype_of(variable) == "float32"
+
+
+def _returning(module: ir.IRModule, variables: Sequence[relax.Var]) -> ir.IRModule:
+    """The module whose main returns these variables."""
+    builder = relax.BlockBuilder(module)
+    main = module["main"]
+    inner = [b for b in bindings_of(main) if isinstance(b.var, relax.DataflowVar)]
+    body = straight_line_body(builder, inner, relax.Tuple(list(variables)))
+    function = relax.Function(list(main.params), body, ret_ty=body.ty, is_pure=True, attrs=main.attrs)
+    builder.update_func(module.get_global_var("main"), function)
+    return builder.get()
+
+
+def _synthetic(generator: np.random.Generator, variable: relax.Var) -> np.ndarray:
+    shape, dtype = [int(extent) for extent in variable.ty.shape], dtype_of(variable)
+    if dtype.startswith("float"):
+        return generator.standard_normal(shape).astype(dtype)
+    if dtype == "bool":
+        return generator.integers(0, 2, shape).astype(bool)
+    return np.ones(shape, dtype)

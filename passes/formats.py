@@ -1,0 +1,215 @@
+"""Decides the integer format of every float tensor of a module in matrix form: its width and its scale.
+
+Narrow tensors (16 bits, or 8 where a product reads them in 8-bit mode) are the rule. A tensor is wide (32 bits) where
+16 bits would lose what matters: squares, arguments of functions whose input spans decades, residual sums that only
+normalisations read, differences inside a maximum, and the outputs of the model.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tvm import ir, relax
+
+from nmc.pwl.functions import FUNCTIONS
+from nmc.quant.formats import TensorFormat, TensorRange
+from nmc.quant.ranges import scale_for
+from passes.matrix_form.im2col import IM2COL
+from passes.matrix_form.moves import MOVES
+from passes.matrix_form.unary import UNARY
+from passes.ranges import Ranges, effective_ranges
+from passes.rewrite import (
+    bindings_of,
+    callee_attributes,
+    callee_name,
+    constant_value,
+    dtype_of,
+)
+
+WIDE_BITS = 32
+
+HEADROOM = {8: 1.0, 16: 1.25, 32: 2.0}
+"""How much larger than the calibrated range a format's range is, by bits: data not seen in calibration may exceed it,
+and the wider the format, the less that costs."""
+
+WIDE_RATIO = 16.0
+"""A function of decades whose result spans more than this ratio keeps its result wide."""
+
+
+@dataclass
+class FormatPlan:
+    """The formats decided so far, by variable name, and what the decisions read."""
+
+    module: ir.IRModule
+    ranges: Ranges
+    bits: int
+    definitions: dict[str, relax.VarBinding] = field(default_factory=dict)
+    consumers: dict[str, list[relax.VarBinding]] = field(default_factory=lambda: defaultdict(list))
+    formats: dict[str, TensorFormat] = field(default_factory=dict)
+    wide: set[str] = field(default_factory=set)
+
+
+def plan_formats(module: ir.IRModule, ranges: Ranges, bits: int) -> dict[str, TensorFormat]:
+    """The format of each float tensor of `main` by variable name; `bits` is 8 or 16.
+
+    The module is in matrix form with exact functions and without maxima.
+    """
+    plan = FormatPlan(module, effective_ranges(module, ranges), bits)
+    main = module["main"]
+    for binding in bindings_of(main):
+        plan.definitions[binding.var.name] = binding
+        for argument in _arguments(binding.value):
+            plan.consumers[argument.name].append(binding)
+    _mark_wide(plan)
+    for parameter in main.params:
+        if dtype_of(parameter) == "float32":
+            plan.formats[parameter.name] = _format_for(plan, parameter.name)
+    for binding in bindings_of(main):
+        if isinstance(binding.var.ty, relax.TensorType) and dtype_of(binding.var) == "float32":
+            plan.formats[binding.var.name] = _format_of(plan, binding)
+    return plan.formats
+
+
+def _arguments(value: relax.Expr) -> list[relax.Var]:
+    if isinstance(value, relax.Var):
+        return [value]
+    if isinstance(value, relax.Tuple):
+        return [v for item in value.fields for v in _arguments(item)]
+    if isinstance(value, relax.TupleGetItem):
+        return _arguments(value.tuple_value)
+    return [v for item in value.args for v in _arguments(item)] if isinstance(value, relax.Call) else []
+
+
+def _mark_wide(plan: FormatPlan) -> None:
+    main = plan.module["main"]
+    outputs = {variable.name for variable in _arguments(bindings_of(main)[-1].value)} if bindings_of(main) else set()
+    for binding in reversed(bindings_of(main)):
+        name, consumers = binding.var.name, plan.consumers[binding.var.name]
+        if not isinstance(binding.value, relax.Call):
+            continue
+        if (
+            (name in outputs and len(consumers) == 1)
+            or _is_square(plan, binding.value)
+            or _is_residual(plan, binding)
+            or _is_excess(plan, binding)
+            or any(_needs_wide_argument(plan, consumer) for consumer in consumers)
+        ):
+            plan.wide.add(name)
+
+
+def _kind(plan: FormatPlan, value: relax.Expr) -> str:
+    return callee_name(plan.module, value) if isinstance(value, relax.Call) else ""
+
+
+def _is_square(plan: FormatPlan, value: relax.Call) -> bool:
+    return _kind(plan, value) == "relax.multiply" and value.args[0].same_as(value.args[1])
+
+
+def _is_residual(plan: FormatPlan, binding: relax.VarBinding) -> bool:
+    """A sum of two computed tensors that is read more than once, and by no product."""
+    if _kind(plan, binding.value) != "relax.add" or any(constant_value(a) is not None for a in binding.value.args):
+        return False
+    consumers = plan.consumers[binding.var.name]
+    return len(consumers) > 1 and not any(_reads_into_product(plan, consumer) for consumer in consumers)
+
+
+def _is_excess(plan: FormatPlan, binding: relax.VarBinding) -> bool:
+    """The relu(a - b) of a maximum b + relu(a - b), which is exact when the difference is not rounded."""
+    consumers = plan.consumers[binding.var.name]
+    if _function(plan, binding.value) != "relu" or len(consumers) != 1:
+        return False
+    difference = plan.definitions.get(getattr(binding.value.args[0], "name", ""))
+    if difference is None or _kind(plan, difference.value) != "relax.subtract":
+        return False
+    if _kind(plan, consumers[0].value) not in ("relax.add", "relax.subtract"):
+        return False
+    return any(base.same_as(operand) for base in consumers[0].value.args for operand in difference.value.args)
+
+
+def _function(plan: FormatPlan, value: relax.Expr) -> str:
+    """The name of the unary function that a binding applies, or an empty string."""
+    return str(callee_attributes(plan.module, value)["function"]) if _kind(plan, value) == UNARY else ""
+
+
+def _reads_into_product(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
+    """Whether the values reach, perhaps through moves, a product other than a plain sum or mean."""
+    kind = _kind(plan, consumer.value)
+    if kind in MOVES or kind == IM2COL:
+        return any(_reads_into_product(plan, further) for further in plan.consumers[consumer.var.name])
+    return kind == "relax.matmul" and not is_uniform(consumer.value.args[1])
+
+
+def is_uniform(expr: relax.Expr) -> bool:
+    """Whether a constant holds one value only, so that a product with it is a sum or a mean."""
+    value = constant_value(expr)
+    return value is not None and value.size > 0 and bool((value == value.reshape(-1)[0]).all())
+
+
+def _needs_wide_argument(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
+    kind, function = _kind(plan, consumer.value), _function(plan, consumer.value)
+    if function:
+        return spans_decades(function) or (function == "relu" and consumer.var.name in plan.wide)
+    keeps_width = kind in MOVES or kind in ("relax.add", "relax.subtract", IM2COL)
+    return keeps_width and consumer.var.name in plan.wide and not _is_residual(plan, consumer)
+
+
+def spans_decades(function: str) -> bool:
+    """Whether a function's table addresses by octaves, because its arguments span decades."""
+    return function in FUNCTIONS and FUNCTIONS[function].addressing == "octave"
+
+
+def _format_of(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
+    value, kind = binding.value, _kind(plan, binding.value)
+    if isinstance(value, relax.Var):
+        return plan.formats[value.name]
+    if kind in MOVES or kind == IM2COL:
+        return _format_of_move(plan, binding)
+    if kind == "relax.multiply":
+        source, factor = scalar_factor(value)
+        if source is not None and factor > 0.0 and source.name in plan.formats:
+            own = plan.formats[source.name]
+            return TensorFormat(own.scale * factor, own.bits)
+    return _format_for(plan, binding.var.name)
+
+
+def _format_of_move(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
+    """A move keeps its source's format; a concatenation takes the coarsest of its parts'."""
+    sources = [v for v in _arguments(binding.value) if v.name in plan.formats]
+    if not sources or constant_value(binding.value.args[0]) is not None:
+        return _format_for(plan, binding.var.name)
+    formats = [plan.formats[source.name] for source in sources]
+    return max(formats, key=lambda f: (f.bits, f.scale))
+
+
+def scalar_factor(call: relax.Call) -> tuple[relax.Var | None, float]:
+    """The variable and the scalar of a multiplication by a constant scalar, or (None, 0)."""
+    for source, factor in (call.args, reversed(call.args)):
+        value = constant_value(factor)
+        same_shape = value is not None and value.size == 1 and value.ndim <= len(source.ty.shape)
+        if same_shape and isinstance(source, relax.Var):
+            return source, float(value.reshape(()))
+    return None, 0.0
+
+
+def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
+    """The format that the tensor's own range asks for."""
+    bits = WIDE_BITS if _is_wide(plan, name) else _narrow_bits(plan, name)
+    span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
+    bound = min(span.magnitude * HEADROOM[bits], 3.0e38)
+    return TensorFormat(scale_for(-bound, bound, bits), bits)
+
+
+def _is_wide(plan: FormatPlan, name: str) -> bool:
+    """Whether the tensor was marked, or is the result of a function of decades and spans decades itself."""
+    if name in plan.wide:
+        return True
+    span, definition = plan.ranges.get(name), plan.definitions.get(name)
+    if span is None or definition is None or span.low <= 0.0 or span.high / span.low < WIDE_RATIO:
+        return False
+    return spans_decades(_function(plan, definition.value))
+
+
+def _narrow_bits(plan: FormatPlan, name: str) -> int:
+    """8 bits only where a product reads the tensor: the steps between products keep 16."""
+    if plan.bits == 16 or not any(_reads_into_product(plan, c) for c in plan.consumers[name]):
+        return 16
+    return 8

@@ -1,0 +1,59 @@
+"""Every nonlinear function is a table of line segments: no `nmc.unary` is left in `main`, only `nmc.pwl`.
+
+Run on matrix form with exact functions, once calibration has given the ranges and `passes.formats` the formats: a table
+is fitted on the values that its argument's format can hold, and its segments lie on that format's integer grid, so that
+the float table and the integer one have the same segments.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tvm import ir, relax
+
+from nmc.pwl.table import Table
+from nmc.quant.formats import TensorFormat, TensorRange
+from passes.matrix_form.pwl import float_pwl
+from passes.matrix_form.unary import UNARY
+from passes.ranges import Ranges
+from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, rebuild
+
+Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]
+"""Fits a table for a function with parameters, over a range, for an argument of a format."""
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """A table, the layer it belongs to, and the range that calibration saw of its argument."""
+
+    layer: str
+    table: Table
+    seen: TensorRange
+
+
+def linearise(
+    module: ir.IRModule, ranges: Ranges, formats: Mapping[str, TensorFormat], fit: Fit
+) -> tuple[ir.IRModule, dict[str, FittedTable]]:
+    """The module with tables, and the table of each pwl by the name of its result's variable."""
+    tables: dict[str, FittedTable] = {}
+    fitted: dict[object, Table] = {}
+
+    def visit(emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
+        if not isinstance(value, relax.Call) or callee_name(module, value) != UNARY:
+            return value
+        attributes = callee_attributes(module, value)
+        parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}  # type: ignore[attr-defined]
+        function, argument = str(attributes["function"]), value.args[0].name
+        span = fitted_range(ranges[argument], formats[argument])
+        key = (function, tuple(sorted(parameters.items())), span, formats[argument])
+        if key not in fitted:
+            fitted[key] = fit(function, parameters, span, formats[argument])
+        tables[binding.var.name] = FittedTable(layer_of(binding.var), fitted[key], ranges[argument])
+        return float_pwl(emitter, value.args[0], fitted[key])
+
+    return rebuild(module, visit), tables
+
+
+def fitted_range(seen: TensorRange, form: TensorFormat) -> TensorRange:
+    """All that the format can hold, on the sides of zero where calibration saw values."""
+    bound = form.scale * form.highest
+    return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)

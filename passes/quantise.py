@@ -1,0 +1,291 @@
+"""Everything the accelerator computes is integer: level 2 becomes level 3.
+
+`main` keeps its float and integer parameters and results; what is left of float arithmetic are the operators that run on
+the host, each between a dequantisation and a quantisation. Needs the formats of `passes.formats` and the tables of
+`passes.linearise`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tvm import ir, relax
+
+from nmc.quant import fixed_point
+from nmc.quant.formats import TensorFormat
+from passes.formats import scalar_factor
+from passes.linearise import FittedTable
+from passes.matrix_form import elementwise, host
+from passes.matrix_form.im2col import IM2COL, im2col, window_of
+from passes.matrix_form.moves import MOVES
+from passes.matrix_form.pwl import FLOAT_PWL, pwl
+from passes.quantise_gemm import Quantity, activation_product, constant_format, weights_product
+from passes.rewrite import (
+    Emitter,
+    bindings_of,
+    callee_attributes,
+    callee_name,
+    constant_value,
+    dtype_of,
+    finish,
+    layer_of,
+    shape_of,
+    substitute,
+)
+
+CONSTANT_BITS = 16
+
+
+@dataclass
+class QuantiserState:
+    """What has been emitted for the variables of the old function: integers, host values, or both."""
+
+    module: ir.IRModule
+    emitter: Emitter
+    formats: Mapping[str, TensorFormat]
+    tables: Mapping[str, FittedTable]
+    biases: Mapping[str, relax.VarBinding]
+    integers: dict[str, Quantity] = field(default_factory=dict)
+    values: dict[str, relax.Expr] = field(default_factory=dict)
+
+
+def quantise(
+    module: ir.IRModule, formats: Mapping[str, TensorFormat], tables: Mapping[str, FittedTable]
+) -> ir.IRModule:
+    """The module with every operation of matrix form in integers."""
+    main = module["main"]
+    emitter = Emitter(relax.BlockBuilder(module))
+    state = QuantiserState(module, emitter, formats, tables, _fusible_biases(module))
+    for parameter in main.params:
+        state.values[parameter.name] = parameter
+    for binding in bindings_of(main):
+        emitter.reserve(binding.var.name)
+    for binding in bindings_of(main):
+        emitter.layer = layer_of(binding.var)
+        _visit(state, binding)
+    result = _host_value(state, main.body.body)
+    return finish(emitter, module.get_global_var("main"), main, list(main.params), result)
+
+
+Handler = Callable[[QuantiserState, relax.VarBinding, relax.Call], Quantity | None]
+
+
+def _visit(state: QuantiserState, binding: relax.VarBinding) -> None:
+    value, name = binding.value, binding.var.name
+    if isinstance(value, relax.Var) and value.name in state.integers:
+        state.integers[name] = state.integers[value.name]
+        return
+    if isinstance(value, relax.Call) and name in state.formats and name not in state.integers:
+        handler = HANDLERS.get(callee_name(state.module, value))
+        quantity = handler(state, binding, value) if handler is not None else None
+        if quantity is not None:
+            state.integers[name] = quantity
+            return
+    if name not in state.integers:
+        state.values[name] = state.emitter.emit(_host_value(state, value))
+
+
+def _host_value(state: QuantiserState, expr: relax.Expr) -> relax.Expr:
+    """An expression over host values: what it reads from the accelerator is dequantised."""
+    if isinstance(expr, relax.Var):
+        if expr.name not in state.values:
+            quantity = state.integers[expr.name]
+            state.values[expr.name] = state.emitter.emit(
+                host.dequantise(state.emitter, quantity.expr, quantity.format.scale)
+            )
+        return state.values[expr.name]
+    if isinstance(expr, relax.Tuple):
+        return relax.Tuple([_host_value(state, item) for item in expr.fields])
+    if isinstance(expr, relax.TupleGetItem):
+        return relax.TupleGetItem(_host_value(state, expr.tuple_value), expr.index)
+    if isinstance(expr, relax.Call):
+        return relax.Call(expr.op, [_host_value(state, a) for a in expr.args], expr.attrs, expr.ty_args)
+    return substitute(expr, {})
+
+
+def _quantity(state: QuantiserState, expr: relax.Expr) -> Quantity:
+    """The integers of a float tensor: computed, quantised from a host value, or a constant's."""
+    value = constant_value(expr)
+    if value is not None:
+        form = constant_format(value, CONSTANT_BITS)
+        integers = fixed_point.quantise(value, form.scale, form.bits)
+        return Quantity(state.emitter.constant(integers, form.dtype), form)
+    if expr.name not in state.integers:
+        form = state.formats[expr.name]
+        source = state.values[expr.name]
+        state.integers[expr.name] = Quantity(
+            state.emitter.emit(host.quantise(state.emitter, source, form.scale, form.dtype)), form
+        )
+    return state.integers[expr.name]
+
+
+def _converted(state: QuantiserState, quantity: Quantity, form: TensorFormat) -> Quantity:
+    """The same values in another format, by an addition of zero where the formats differ."""
+    if quantity.format == form:
+        return quantity
+    return _sum(state, quantity, _zero(state), 1.0, form)
+
+
+def _narrowed(state: QuantiserState, quantity: Quantity) -> Quantity:
+    """The same values in at most 16 bits."""
+    if quantity.format.bits <= CONSTANT_BITS:
+        return quantity
+    scale = quantity.format.scale * 2.0 ** (quantity.format.bits - CONSTANT_BITS)
+    return _converted(state, quantity, TensorFormat(scale, CONSTANT_BITS))
+
+
+def _zero(state: QuantiserState) -> Quantity:
+    return Quantity(state.emitter.constant(np.zeros(()), "int16"), TensorFormat(1.0, 16))
+
+
+def _sum(state: QuantiserState, a: Quantity, b: Quantity, sign: float, form: TensorFormat) -> Quantity:
+    ratios = a.format.scale / form.scale, sign * b.format.scale / form.scale
+    multipliers = fixed_point.add_multipliers(*ratios)
+    return Quantity(
+        state.emitter.emit(elementwise.add(state.emitter, a.expr, b.expr, *multipliers, form.dtype)), form
+    )
+
+
+def _fusible_biases(module: ir.IRModule) -> dict[str, relax.VarBinding]:
+    """For each matmul read once, by an addition of a constant that varies by column at most: that addition."""
+    bindings = bindings_of(module["main"])
+    matmuls = {b.var.name: b for b in bindings if _is_call(module, b, "relax.matmul")}
+    uses: dict[str, list[relax.VarBinding]] = {name: [] for name in matmuls}
+    for binding in bindings:
+        for argument in _variables(binding.value):
+            if argument.name in uses:
+                uses[argument.name].append(binding)
+    return {
+        name: consumers[0]
+        for name, consumers in uses.items()
+        if len(consumers) == 1 and _adds_columns(module, consumers[0], matmuls[name].var)
+    }
+
+
+def _is_call(module: ir.IRModule, binding: relax.VarBinding, name: str) -> bool:
+    return isinstance(binding.value, relax.Call) and callee_name(module, binding.value) == name
+
+
+def _variables(value: relax.Expr) -> Sequence[relax.Var]:
+    if isinstance(value, relax.Var):
+        return [value]
+    items = value.fields if isinstance(value, relax.Tuple) else getattr(value, "args", [])
+    return [variable for item in items for variable in _variables(item)]
+
+
+def _adds_columns(module: ir.IRModule, binding: relax.VarBinding, product: relax.Var) -> bool:
+    if not _is_call(module, binding, "relax.add"):
+        return False
+    constant = next((v for a in binding.value.args if (v := constant_value(a)) is not None), None)
+    groups, _, columns = shape_of(product)
+    if constant is None or shape_of(binding.var) != shape_of(product):
+        return False
+    shape = (1,) * (3 - constant.ndim) + constant.shape
+    return shape[1] == 1 and shape[0] in (1, groups) and shape[2] in (1, columns)
+
+
+def _matmul(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity | None:
+    if len(shape_of(call.args[0])) != 3 or len(shape_of(call.args[1])) != 3:
+        return None
+    target, bias = binding.var.name, np.zeros((1, 1, 1))
+    if target in state.biases:
+        addition = state.biases[target]
+        constant = next(v for a in addition.value.args if (v := constant_value(a)) is not None)
+        target, bias = addition.var.name, constant.reshape((1,) * (3 - constant.ndim) + constant.shape)
+    a, form = _quantity(state, call.args[0]), state.formats[target]
+    weights = constant_value(call.args[1])
+    if weights is not None:
+        product = weights_product(state.emitter, a, weights, bias, form, 8 if a.format.bits == 8 else 16)
+        if product is None:
+            product = weights_product(state.emitter, _narrowed(state, a), weights, bias, form, 16)
+    else:
+        b = _narrowed(state, _quantity(state, call.args[1]))
+        product = activation_product(state.emitter, _narrowed(state, a), b, bias, form)
+    if target != binding.var.name and product is not None:
+        state.integers[target] = product
+    return product
+
+
+def _addition(sign: float) -> Handler:
+    def handler(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
+        a, b = (_quantity(state, argument) for argument in call.args)
+        return _sum(state, a, b, sign, state.formats[binding.var.name])
+
+    return handler
+
+
+def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
+    form = state.formats[binding.var.name]
+    source, factor = scalar_factor(call)
+    if source is not None:
+        quantity = _quantity(state, source)
+        if factor > 0.0 and quantity.format.scale * factor == form.scale and quantity.format.bits == form.bits:
+            return Quantity(quantity.expr, form)
+        scaled = Quantity(quantity.expr, TensorFormat(quantity.format.scale * abs(factor), quantity.format.bits))
+        return _sum(state, _zero(state), scaled, -1.0 if factor < 0.0 else 1.0, form)
+    a, b = (_quantity(state, argument) for argument in call.args)
+    if a.format.bits > CONSTANT_BITS and b.format.bits > CONSTANT_BITS:
+        a, b = (_narrowed(state, a), b) if a.expr.same_as(b.expr) is False else (_narrowed(state, a),) * 2
+    multiplier, shift = fixed_point.multiplier_and_shift(a.format.scale * b.format.scale / form.scale)
+    product = elementwise.hadamard(state.emitter, a.expr, b.expr, multiplier, shift, form.dtype)
+    return Quantity(state.emitter.emit(product), form)
+
+
+def _pwl(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
+    x, form = _quantity(state, call.args[0]), state.formats[binding.var.name]
+    table = state.tables[binding.var.name].table
+    integers = table.quantise(x.format.scale, form.scale, x.format.bits, form.bits)
+    return Quantity(state.emitter.emit(pwl(state.emitter, x.expr, integers, form.dtype)), form)
+
+
+def _im2col(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
+    x = _quantity(state, call.args[0])
+    window, fill = window_of(callee_attributes(state.module, call))
+    level = float(fixed_point.quantise(np.float32(fill), x.format.scale, x.format.bits))
+    return Quantity(state.emitter.emit(im2col(state.emitter, x.expr, window, level)), x.format)
+
+
+def _move(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity | None:
+    form, attributes = state.formats[binding.var.name], call.attrs
+    name = callee_name(state.module, call)
+    if name == "relax.concat":
+        parts = [_converted(state, _quantity(state, part), form).expr for part in call.args[0].fields]
+        return Quantity(state.emitter.emit(relax.Call(call.op, [relax.Tuple(parts)], attributes)), form)
+    x = _quantity(state, call.args[0])
+    if name == "relax.nn.pad":
+        return _pad(state, x, call)
+    if name == "relax.take":
+        return _take(state, x, call)
+    if name == "relax.split":
+        return None
+    rest = [_host_value(state, argument) for argument in call.args[1:]]
+    return Quantity(state.emitter.emit(relax.Call(call.op, [x.expr, *rest], attributes, call.ty_args)), x.format)
+
+
+def _pad(state: QuantiserState, x: Quantity, call: relax.Call) -> Quantity | None:
+    if str(call.attrs.pad_mode) != "constant":
+        return None
+    value = float(call.attrs.pad_value)
+    level = float(fixed_point.quantise(np.float32(value), x.format.scale, x.format.bits))
+    widths = [int(width) for width in call.attrs.pad_width]
+    return Quantity(state.emitter.emit(relax.op.nn.pad(x.expr, widths, "constant", level)), x.format)
+
+
+def _take(state: QuantiserState, x: Quantity, call: relax.Call) -> Quantity:
+    """A gather; the accelerator reads 32-bit indices."""
+    indices = _host_value(state, call.args[1])
+    if dtype_of(indices) != "int32":
+        indices = state.emitter.emit(relax.op.astype(indices, "int32"))
+    return Quantity(state.emitter.emit(relax.Call(call.op, [x.expr, indices], call.attrs, call.ty_args)), x.format)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "relax.matmul": _matmul,
+    "relax.add": _addition(1.0),
+    "relax.subtract": _addition(-1.0),
+    "relax.multiply": _multiply,
+    FLOAT_PWL: _pwl,
+    IM2COL: _im2col,
+    **{name: _move for name in MOVES},
+}
+"""How each operation of float matrix form becomes an integer one; whatever else there is runs on the host."""

@@ -1,0 +1,124 @@
+"""The ranges of a module's tensors: what calibration recorded, read and narrowed by the passes that need it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from tvm import ir, relax
+
+from nmc.quant.formats import TensorRange
+from passes.matrix_form.im2col import IM2COL
+from passes.matrix_form.moves import MOVES
+from passes.matrix_form.unary import UNARY
+from passes.rewrite import bindings_of, callee_attributes, callee_name, constant_value
+
+Ranges = Mapping[str, TensorRange]
+"""By variable name."""
+
+FLOAT32_HIGHEST = float(np.finfo(np.float32).max)
+
+NEGLIGIBLE_EXPONENT = -16.0
+"""exp of anything smaller is below half a step of a 16-bit result, also where a row of many is summed."""
+
+ACTIVE_DOMAINS: Mapping[str, TensorRange] = {
+    "exp": TensorRange(NEGLIGIBLE_EXPONENT, FLOAT32_HIGHEST),
+    "sigmoid": TensorRange(-12.0, 12.0),
+    "tanh": TensorRange(-8.0, 8.0),
+    "erf": TensorRange(-4.0, 4.0),
+}
+"""Outside these a function is constant to within a 16-bit step, so its argument may saturate there."""
+
+
+def range_of(expr: relax.Expr, ranges: Ranges) -> TensorRange:
+    """The recorded range of a variable, or the finite range of a constant's values.
+
+    Raises KeyError for a variable that calibration has not seen.
+    """
+    value = constant_value(expr)
+    if value is None:
+        return ranges[expr.name]
+    if value.size == 0:
+        return TensorRange(0.0, 0.0)
+    finite = np.clip(np.asarray(value, np.float64), -FLOAT32_HIGHEST, FLOAT32_HIGHEST)
+    return TensorRange(float(finite.min()), float(finite.max()))
+
+
+def effective_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
+    """The ranges cut down to what the consumers of each tensor can tell apart.
+
+    A tensor that only an exponential reads need not represent what underflows, nor the tensors that are added up to it:
+    an attention mask of -3.4e38 then costs the scores no precision. What is cut off saturates.
+    """
+    needed = _needed(module, ranges)
+    result = dict(ranges)
+    for name, need in needed.items():
+        if name in ranges:
+            low = min(max(ranges[name].low, need.low), ranges[name].high)
+            high = max(min(ranges[name].high, need.high), low)
+            result[name] = TensorRange(low, high)
+    return result
+
+
+EVERYTHING = TensorRange(-FLOAT32_HIGHEST, FLOAT32_HIGHEST)
+
+
+def _needed(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
+    """For each variable, the interval outside which no consumer needs to tell values apart."""
+    main = module["main"]
+    needed: dict[str, TensorRange] = {}
+
+    def require(expr: relax.Expr, need: TensorRange) -> None:
+        if isinstance(expr, relax.Tuple):
+            for item in expr.fields:
+                require(item, need)
+        elif isinstance(expr, relax.Var):
+            needed[expr.name] = needed[expr.name].union(need) if expr.name in needed else need
+
+    require(main.body.body, EVERYTHING)
+    for binding in reversed(bindings_of(main)):
+        value, own = binding.value, needed.get(binding.var.name, EVERYTHING)
+        if not isinstance(value, relax.Call):
+            require(value, EVERYTHING if isinstance(value, relax.TupleGetItem) else own)
+            continue
+        for index, argument in enumerate(value.args):
+            result = ranges.get(binding.var.name, EVERYTHING)
+            require(argument, _need_of_argument(module, value, index, own, result, ranges))
+    return needed
+
+
+def _need_of_argument(
+    module: ir.IRModule, call: relax.Call, index: int, own: TensorRange, result: TensorRange, ranges: Ranges
+) -> TensorRange:
+    name = callee_name(module, call)
+    if name == UNARY:
+        return ACTIVE_DOMAINS.get(str(callee_attributes(module, call)["function"]), EVERYTHING)
+    if name in MOVES or name == IM2COL:
+        return own
+    if name == "relax.maximum":
+        # what is below every result is never the larger of the two
+        return TensorRange(max(own.low, result.low), own.high)
+    if name in ("relax.add", "relax.subtract") and own != EVERYTHING:
+        other = call.args[1 - index]
+        if not isinstance(other, relax.Var) or other.name in ranges:
+            return _need_of_term(name, index, own, range_of(other, ranges))
+    if name == "relax.multiply" and own != EVERYTHING:
+        factor = constant_value(call.args[1 - index])
+        if factor is not None and factor.size == 1 and float(factor.reshape(())) != 0.0:
+            return _divided(own, float(factor.reshape(())))
+    return EVERYTHING
+
+
+def _need_of_term(name: str, index: int, own: TensorRange, other: TensorRange) -> TensorRange:
+    if name == "relax.add":
+        return _finite(own.low - other.high, own.high - other.low)
+    if index == 0:
+        return _finite(own.low + other.low, own.high + other.high)
+    return _finite(other.low - own.high, other.high - own.low)
+
+
+def _divided(own: TensorRange, factor: float) -> TensorRange:
+    bounds = sorted((own.low / factor, own.high / factor))
+    return _finite(bounds[0], bounds[1])
+
+
+def _finite(low: float, high: float) -> TensorRange:
+    return TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
