@@ -1,0 +1,18 @@
+"""The command `nmc`: one module a command; each imports what it needs only when it runs, so that help is instant."""
+
+import sys
+from collections.abc import Sequence
+
+from nmc.cli.app import app
+from nmc.cli.console import report_errors
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 for bad input, 1 for a failed check or a bug of nmc."""
+    return report_errors(
+        lambda: app(
+            list(sys.argv[1:] if arguments is None else arguments), prog_name="nmc", standalone_mode=False
+        )
+    )

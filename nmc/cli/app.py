@@ -1,0 +1,47 @@
+"""The Typer application: which commands there are and which module holds each."""
+
+import typer
+
+from nmc.cli.check import check
+from nmc.cli.compile import compile_command
+from nmc.cli.dump import dump
+from nmc.cli.ops import ops
+from nmc.cli.profile import profile
+from nmc.cli.pwl import pwl
+from nmc.cli.run import run
+
+app = typer.Typer(
+    name="nmc",
+    help="Compile ONNX models for an accelerator with one compute unit, a GEMM array, and run them on its simulator.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from nmc import __version__
+
+        typer.echo(f"nmc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+app.command("compile")(compile_command)
+app.command()(run)
+app.command()(check)
+app.command()(dump)
+app.command()(profile)
+app.command()(ops)
+app.command()(pwl)

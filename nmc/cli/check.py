@@ -1,0 +1,67 @@
+"""`nmc check`: a model runs at every level on the same inputs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmc.cli import arguments
+from nmc.cli.console import print_json, warn, working
+from nmc.errors import CheckFailedError
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATA.npz",
+        help="Inputs to compare on; calibrates too where --calibrate is not given. Default: seeded synthetic inputs.",
+        show_default=False,
+    ),
+]
+
+
+def check(
+    model: arguments.Model,
+    data: Data = None,
+    shape: arguments.Shapes = None,
+    bind: arguments.Binds = None,
+    calibrate: arguments.Calibrate = None,
+    bits: arguments.Bits = 16,
+    pwl_segments: arguments.Segments = None,
+    pwl_granularity: arguments.Granularity = None,
+    pwl_max_error: arguments.MaxError = None,
+    config: arguments.Config = "default",
+    require_full_offload: arguments.FullOffload = False,
+    json: arguments.Json = False,
+) -> None:
+    """Compare every level with onnxruntime, and the accelerator with the CPU reference, which it must equal to the bit."""
+    if data is not None and calibrate is None:
+        warn(
+            f"'{data}' is used for calibration too; give --calibrate other samples to measure on unseen data"
+        )
+    with working("starting the compiler") as progress:
+        from nmc.check import check_model
+
+        samples = arguments.read_samples(data)
+        options = arguments.compile_options(
+            target="gemm-accel",
+            shapes=shape,
+            binds=bind,
+            calibration=samples if calibrate is None else arguments.read_samples(calibrate),
+            bits=bits,
+            pwl_segments=pwl_segments,
+            pwl_granularity=pwl_granularity,
+            pwl_max_error=pwl_max_error,
+            config=config,
+            require_full_offload=require_full_offload,
+        )
+        report = check_model(model, options, samples, progress)
+    if json:
+        print_json(report.to_json())
+    else:
+        from nmc.check import print_check
+
+        print_check(report)
+    if not report.bit_exact:
+        raise CheckFailedError(
+            f"the accelerator differs from the CPU reference in {', '.join(report.different)}: a bug of nmc, report it"
+        )

@@ -1,0 +1,50 @@
+"""`nmc profile`: where the cycles of a package go."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmc.cli import arguments
+from nmc.cli.console import print_json, working
+
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json", help="Write a timeline for chrome://tracing or Perfetto.", show_default=False
+    ),
+]
+ScaleSim = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write the GEMMs as SCALE-Sim's M,N,K table.", show_default=False),
+]
+
+
+def profile(
+    package: arguments.PackageFile,
+    json: arguments.Json = False,
+    trace: Trace = None,
+    scalesim: ScaleSim = None,
+) -> None:
+    """Print the simulated cycles of each layer, its utilisation, and what bounds it."""
+    with working("simulating") as progress:
+        from nmc.package import read_package
+        from nmc.profile import profile_package
+
+        opened = read_package(package)
+        report = profile_package(opened)
+        progress("writing")
+        if trace is not None:
+            from nmc.trace import write_trace
+
+            write_trace(trace, opened)
+        if scalesim is not None:
+            from nmc.scalesim import write_scalesim
+
+            write_scalesim(scalesim, opened)
+    if json:
+        print_json(report.to_json())
+    else:
+        from nmc.profile import print_profile
+
+        print_profile(report)

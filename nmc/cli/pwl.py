@@ -1,0 +1,94 @@
+"""`nmc pwl`: how well a table of line segments stands for a function."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmc.cli import arguments
+from nmc.cli.console import print_json, working
+from nmc.errors import NmcError
+
+Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="gelu, tanh, rsqrt, …", show_default=False)]
+Segments = Annotated[int | None, typer.Option(metavar="N", help="Segments of the table.", show_default=False)]
+Granularity = Annotated[
+    float | None, typer.Option(metavar="G", help="Chords over segments this wide.", show_default=False)
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option(metavar="E", help="As few segments as keep the error below this.", show_default=False),
+]
+Range = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--range",
+        metavar="A B",
+        help="Where to fit. Default: the function's usual range.",
+        show_default=False,
+    ),
+]
+Addressing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="uniform|octave|breakpoints", help="Default: what suits the function.", show_default=False
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="A parameter of the function. Repeatable.", show_default=False
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw function, table and error (png, svg, pdf).", show_default=False),
+]
+
+
+def pwl(
+    function: Name,
+    segments: Segments = None,
+    granularity: Granularity = None,
+    max_error: MaxError = None,
+    interval: Range = None,
+    addressing: Addressing = None,
+    param: Parameters = None,
+    plot: Plot = None,
+    json: arguments.Json = False,
+) -> None:
+    """Fit a piecewise-linear table and report its error; draw it with --plot."""
+    parameters = _parameters(param)
+    with working("fitting") as progress:
+        from nmc.table_report import describe_table, plot_table, table_for
+
+        table = table_for(
+            function,
+            interval=interval,
+            segments=segments,
+            granularity=granularity,
+            max_error=max_error,
+            addressing=addressing,
+            parameters=parameters,
+        )
+        if plot is not None:
+            progress("drawing")
+            plot_table(table, plot)
+        description = describe_table(table)
+    if json:
+        print_json(description)
+        return
+    for name, value in description.items():
+        print(f"{name.replace('_', ' '):<15} {value}")
+
+
+def _parameters(given: list[str] | None) -> dict[str, float]:
+    parameters: dict[str, float] = {}
+    for text in given or ():
+        name, _, value = text.partition("=")
+        try:
+            parameters[name] = float(value)
+        except ValueError:
+            raise NmcError(
+                f"--param '{text}' is not of the form NAME=VALUE with a number, as in alpha=0.1"
+            ) from None
+    return parameters

@@ -1,0 +1,177 @@
+"""Reads and checks the arrays that a user gives a model: DATA.npz, with one array an input and a leading sample axis."""
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nmc.errors import CalibrationError
+from nmc.files import read_bytes, write_atomically
+
+
+class Tensor(Protocol):
+    """What is asked of an input's description: its name, static shape, and element type as in `float32`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name; raises CalibrationError for any other content, pickled objects included."""
+    content = read_bytes(path, "data file")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise CalibrationError(
+            f"'{path}' is not a readable .npz file of plain arrays; write it with numpy.savez: {error}"
+        ) from error
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a .npy file; raises CalibrationError for any other content."""
+    content = read_bytes(path, "array file")
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise CalibrationError(
+            f"'{path}' is not a readable .npy file; write it with numpy.save: {error}"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise CalibrationError(f"'{path}' holds several arrays; give a .npy file that holds one")
+    return array
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays as .npz, uncompressed, atomically."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    write_atomically(path, buffer.getvalue())
+
+
+def checked_samples(
+    arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor], source: str
+) -> dict[str, np.ndarray]:
+    """The arrays in the inputs' element types: each [samples, *input shape], at least one sample, the same number.
+
+    Raises one CalibrationError that lists every wrong name, shape, element type and value; `source` names the file.
+    """
+    problems = _name_problems(arrays, inputs)
+    samples: dict[str, np.ndarray] = {}
+    for tensor in inputs:
+        if tensor.name in arrays:
+            array = np.asarray(arrays[tensor.name])
+            found = _sample_shape_problem(array, tensor) or _value_problem(array, tensor)
+            if found:
+                problems.append(found)
+            else:
+                samples[tensor.name] = _converted(array, tensor)
+    counts = {name: len(array) for name, array in samples.items()}
+    if not problems and len(set(counts.values())) > 1:
+        listed = ", ".join(f"'{name}' {count}" for name, count in counts.items())
+        problems.append(f"every input needs the same number of samples, but there are: {listed}")
+    _raise_if(problems, source)
+    return samples
+
+
+def checked_inputs(arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    """The arrays of one run in the inputs' element types: each of exactly the input's shape.
+
+    Raises one CalibrationError that lists every wrong name, shape, element type and value.
+    """
+    problems = _name_problems(arrays, inputs)
+    values: dict[str, np.ndarray] = {}
+    for tensor in inputs:
+        if tensor.name not in arrays:
+            continue
+        array = np.asarray(arrays[tensor.name])
+        if array.shape != tuple(tensor.shape):
+            problems.append(
+                f"input '{tensor.name}' has shape {_text(array.shape)}, expected {_text(tensor.shape)}"
+            )
+            continue
+        found = _value_problem(array, tensor)
+        if found:
+            problems.append(found)
+        else:
+            values[tensor.name] = _converted(array, tensor)
+    _raise_if(problems, "inputs")
+    return values
+
+
+def _name_problems(arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor]) -> list[str]:
+    expected = [tensor.name for tensor in inputs]
+    listed = ", ".join(f"'{name}'" for name in expected) or "none"
+    unknown = [
+        f"'{name}' is not an input of the model (its inputs: {listed})"
+        for name in arrays
+        if name not in expected
+    ]
+    missing = [f"input '{name}' is missing" for name in expected if name not in arrays]
+    return unknown + missing
+
+
+def _sample_shape_problem(array: np.ndarray, tensor: Tensor) -> str:
+    expected = (
+        f"[samples, {', '.join(str(extent) for extent in tensor.shape)}]" if tensor.shape else "[samples]"
+    )
+    if array.shape[1:] == tuple(tensor.shape) and array.ndim > 0:
+        return "" if len(array) else f"input '{tensor.name}' holds no samples"
+    problem = f"input '{tensor.name}' has shape {_text(array.shape)}, expected {expected}"
+    if array.shape == tuple(tensor.shape):
+        problem += " (add the leading sample axis)"
+    return problem
+
+
+def _value_problem(array: np.ndarray, tensor: Tensor) -> str:
+    target = np.dtype(tensor.dtype)
+    if not _convertible(array.dtype, target):
+        return f"input '{tensor.name}' holds {array.dtype}, expected {tensor.dtype}"
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            wrong = np.flatnonzero(~np.isfinite(array.astype(target)))
+        if wrong.size:
+            position = np.unravel_index(int(wrong[0]), array.shape)
+            return (
+                f"input '{tensor.name}' holds {array[position]} at {_text(int(index) for index in position)}"
+                f" ({wrong.size} of {array.size} values are not finite in {tensor.dtype})"
+            )
+    if target.kind in "iu" and array.size:
+        limits = np.iinfo(target)
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            return f"input '{tensor.name}' holds values outside the range of {tensor.dtype}"
+    return ""
+
+
+def _convertible(given: np.dtype, expected: np.dtype) -> bool:
+    if expected.kind == "f":
+        return given.kind in "fiub"
+    if expected.kind in "iu":
+        return given.kind in "iub"
+    return given == expected
+
+
+def _converted(array: np.ndarray, tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(array.astype(tensor.dtype)).reshape(array.shape)
+
+
+def _text(extents: Iterable[object]) -> str:
+    return f"[{', '.join(str(extent) for extent in extents)}]"
+
+
+def _raise_if(problems: Sequence[str], source: str) -> None:
+    if problems:
+        raise CalibrationError(f"{source}: {'; '.join(problems)}")

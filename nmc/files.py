@@ -1,0 +1,56 @@
+"""Writes files so that a reader never sees half of one, and says in one line why a file cannot be read or written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from nmc.errors import NmcError
+
+
+def require_directory_of(path: Path) -> None:
+    """Raises NmcError unless a file can be created at `path`; called before the work whose result goes there."""
+    directory = path.parent
+    if path.is_dir():
+        raise NmcError(f"cannot write '{path}': it is a directory; give a file name")
+    if not directory.is_dir():
+        raise NmcError(f"cannot write '{path}': the directory '{directory}' does not exist; create it first")
+    if not os.access(directory, os.W_OK):
+        raise NmcError(f"cannot write '{path}': no permission to write in '{directory}'")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes to a temporary name in the same directory, then renames: `path` holds the old content or all of the new.
+
+    Raises NmcError when the directory is missing, not writable or full.
+    """
+    require_directory_of(path)
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise NmcError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of a file; raises NmcError naming it as `what` when it is missing or not readable."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NmcError(f"{what} '{path}' does not exist") from None
+    except OSError as error:
+        raise NmcError(f"cannot read {what} '{path}': {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    # mkstemp makes private files; the result should have the permissions that any new file of the user has
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
