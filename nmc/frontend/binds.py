@@ -30,7 +30,7 @@ def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> o
             problems.append(f"--bind {name}: {problem}")
             continue
         wanted = helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type)
-        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=wanted), name))
+        graph.initializer.append(numpy_helper.from_array(array.astype(wanted), name))
     if problems:
         raise ModelError("; ".join(problems))
     kept = [value for value in graph.input if value.name not in binds]
@@ -40,6 +40,8 @@ def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> o
 
 
 def _mismatch(value: onnx.ValueInfoProto, array: np.ndarray) -> str | None:
+    if value.type.WhichOneof("value") != "tensor_type":
+        return "is not a tensor; only tensors can be bound"
     tensor_type = value.type.tensor_type
     wanted = helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)
     if not np.can_cast(array.dtype, wanted, casting="same_kind"):

@@ -20,15 +20,22 @@ class Emitter:
         self._normaliser = relax.BlockBuilder()
         self._constants: dict[int, tuple[np.ndarray, relax.Expr]] = {}
 
-    def emit(self, expression: relax.Expr) -> relax.Var:
-        """Bind a call whose arguments are variables and constants; refuses results without a static shape."""
+    def emit(self, expression: relax.Expr) -> np.ndarray | relax.Var:
+        """Bind a call whose arguments are variables and constants; refuses results without a static shape.
+
+        A result without elements is a constant: nothing needs to be computed for it.
+        """
         normalised = self._normaliser.normalize(expression)
         _check_static(normalised.ty)
+        if isinstance(normalised.ty, relax.TensorType) and any(int(size) == 0 for size in normalised.ty.shape.values):
+            return np.zeros([int(size) for size in normalised.ty.shape.values], str(normalised.ty.dtype))
         variable = relax.DataflowVar(self.layer, normalised.ty)
         self.bindings.append(relax.VarBinding(variable, normalised))
         return variable
 
-    def call(self, operator: Callable[..., relax.Expr], *operands: Any, **options: Any) -> relax.Var:
+    def call(
+        self, operator: Callable[..., relax.Expr], *operands: Any, **options: Any
+    ) -> np.ndarray | relax.Var:
         """Emit `operator(*operands, **options)`, with numpy arrays among the operands turned into constants."""
         return self.emit(operator(*(self.expression(operand) for operand in operands), **options))
 
@@ -85,6 +92,8 @@ class Emitter:
             return np.take(value, range(begin, end), axis=axis)
         if (begin, end) == (0, shape_of(value)[axis]):
             return value
+        if begin == end:
+            return np.zeros([0 if i == axis else n for i, n in enumerate(shape_of(value))], dtype_of(value))
         return self.call(relax.op.strided_slice, value, [axis], [begin], [end], [1])
 
     def concat(self, values: Sequence[Value], axis: int) -> np.ndarray | relax.Var:
@@ -147,5 +156,3 @@ def _check_static(type_: Any) -> None:
         and all(isinstance(size, tirx.IntImm) for size in type_.shape.values)
     ):
         raise ConversionError("the shape of its result depends on the data, which a static compiler cannot run")
-    elif any(int(size) == 0 for size in type_.shape.values):
-        raise ConversionError("its result has no elements")

@@ -106,7 +106,11 @@ class GraphImporter:
         converter = find_converter(node.domain, node.operator)
         constant = all(value is None or _is_constant(value) for value in node.inputs)
         if constant and not node.domain:
-            return evaluate(node, _opset_protos(opsets))
+            try:
+                return evaluate(node, _opset_protos(opsets))
+            except ConversionError:
+                if converter is None and function_bodies.find(node, self.functions) is None:
+                    raise
         if converter is not None:
             return converter(self.emitter, node)
         body = function_bodies.find(node, self.functions)

@@ -146,7 +146,15 @@ def _check_operators_exist(model: onnx.ModelProto) -> None:
 def _check_standard(model: onnx.ModelProto, name: str) -> None:
     if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
         return  # the checker serialises the message, which protobuf cannot do at this size
+    # The checker wants a shape on every input and output, onnxruntime and exporters do not: lend it one.
+    tensors = [value.type.tensor_type for value in (*model.graph.input, *model.graph.output)]
+    shapeless = [tensor for tensor in tensors if tensor.elem_type and not tensor.HasField("shape")]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"{name}: not a valid ONNX model: {one_line(error)}") from error
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")

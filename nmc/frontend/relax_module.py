@@ -1,6 +1,6 @@
 """Assembles emitted bindings into a module: dead ones dropped, one dataflow block, outputs in order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def build_module(
             outputs[value] = relax.Var(value.name, value.ty)
     for binding in live:
         variable = outputs.get(binding.var, binding.var)
-        bindings.append(relax.VarBinding(variable, _with_type(substitute(binding.value, outputs), binding.value)))
+        bindings.append(relax.VarBinding(variable, _renamed(binding.value, outputs)))
     returned = []
     for value in results:
         if isinstance(value, relax.Var) and value in outputs:
@@ -47,10 +47,10 @@ def build_module(
     return module, [(shape_of(value), dtype_of(value)) for value in results]
 
 
-def _with_type(expression: relax.Expr, typed: relax.Expr) -> relax.Expr:
-    if expression is typed or isinstance(expression, relax.Var):
+def _renamed(expression: relax.Expr, renamed: Mapping[Any, relax.Var]) -> relax.Expr:
+    if not any(variable in renamed for variable in relax.analysis.free_vars(expression)):
         return expression
-    return relax.BlockBuilder().normalize(expression)
+    return relax.BlockBuilder().normalize(substitute(expression, renamed))
 
 
 def _module(

@@ -22,7 +22,7 @@ def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> o
     """
     pinned = onnx.ModelProto()
     pinned.CopyFrom(model)
-    inputs = real_inputs(pinned.graph)
+    inputs = [_copy(value) for value in real_inputs(pinned.graph)]
     names = {value.name for value in inputs}
     problems = [
         f"--shape names '{name}', but the model's inputs are: {', '.join(sorted(names)) or 'none'}"
@@ -42,7 +42,15 @@ def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> o
             if dimension.dim_param in symbols:
                 dimension.dim_value = symbols[dimension.dim_param]
     del pinned.graph.value_info[:]  # written for the symbols that no longer exist
+    del pinned.graph.input[:]  # initializers listed as inputs would keep onnxruntime from folding them
+    pinned.graph.input.extend(inputs)
     return pinned
+
+
+def _copy(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    copied = onnx.ValueInfoProto()
+    copied.CopyFrom(value)
+    return copied
 
 
 def _pin(value: onnx.ValueInfoProto, shape: list[int], symbols: dict[str, int]) -> list[str]:

@@ -14,6 +14,7 @@ from nmc.frontend.converters import (
     recurrent,
     reduction,
     resize,
+    signal,
 )
 from nmc.frontend.converters.registry import CONVERTERS, Converter
 
@@ -34,6 +35,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "resize",
+    "signal",
 ]
 
 

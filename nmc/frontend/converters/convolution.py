@@ -122,6 +122,31 @@ def _by_zero_stuffing(
     return convolve(emitter, x, kernel, ones, groups)
 
 
+@converts("Col2Im")
+def _col2im(emitter: Emitter, node: Node) -> Sequence[Value]:
+    """Overlapping blocks added up: a transposed convolution with one kernel of a single 1 for each place."""
+    x, image, block = node.tensor(0), node.constant(1), node.constant(2)
+    if image is None or block is None:
+        raise ConversionError("has no image or block shape")
+    kernel, rank = tuple(int(size) for size in block), len(block)
+    _check_rank(rank)
+    window = window_of(node, kernel, [int(size) for size in image])
+    places = int(np.prod(kernel))
+    batch, channels = shape_of(x)[0], shape_of(x)[1] // places
+    spread = [
+        (int(image[i]) + window.pads[i] + window.pads[rank + i] - window.extent[i]) // window.strides[i] + 1
+        for i in range(rank)
+    ]
+    grid = emitter.reshape(x, (batch, channels * places, *spread))
+    ones = np.tile(np.eye(places, dtype=np.float32).reshape(places, 1, *kernel), (channels, 1, *(1,) * rank))
+    # What the strides leave over at the end of the image stays zero.
+    left = [
+        int(image[i]) + window.pads[i] + window.pads[rank + i] - window.extent[i] - (spread[i] - 1) * window.strides[i]
+        for i in range(rank)
+    ]
+    return [_by_zero_stuffing(emitter, grid, ones, window, left, channels)]
+
+
 def _stuff(emitter: Emitter, x: Value, axis: int, stride: int) -> Value:
     """Put stride - 1 zeros between neighbours along one axis."""
     if stride == 1:

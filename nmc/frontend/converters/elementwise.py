@@ -171,8 +171,20 @@ def _mod(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 @converts("BitShift")
 def _bit_shift(emitter: Emitter, node: Node) -> Sequence[Value]:
-    operator = relax.op.left_shift if node.attributes["direction"] == "LEFT" else relax.op.right_shift
-    return [emitter.call(operator, node.tensor(0), node.tensor(1))]
+    """Shifts by the type's width or more (or by a negative count) push every bit out, as in the standard."""
+    x, count = node.tensor(0), node.tensor(1)
+    left, kind = node.attributes["direction"] == "LEFT", np.dtype(dtype_of(x))
+    operator, width = relax.op.left_shift if left else relax.op.right_shift, 8 * kind.itemsize
+    if isinstance(count, np.ndarray) and bool(((count >= 0) & (count < width)).all()):
+        return [emitter.call(operator, x, count)]
+    over = emitter.call(relax.op.greater_equal, count, like(count, width))
+    if kind.kind == "i":
+        over = emitter.call(relax.op.logical_or, over, emitter.call(relax.op.less, count, like(count, 0)))
+    safe = emitter.call(relax.op.where, over, like(count, width - 1), count)
+    shifted = emitter.call(operator, x, safe)
+    if not left and kind.kind == "i":
+        return [shifted]  # the sign bit everywhere, which a shift by width - 1 has already made
+    return [emitter.call(relax.op.where, over, like(x, 0), shifted)]
 
 
 @converts("IsInf")

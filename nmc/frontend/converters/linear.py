@@ -87,6 +87,17 @@ def without_zero_point(emitter: Emitter, value: Value, zero: Value | None, last:
     return emitter.call(relax.op.subtract, wide, zero)
 
 
+@converts("CumProd")
+def _cumprod(emitter: Emitter, node: Node) -> Sequence[Value]:
+    x, axis_value = node.tensor(0), node.constant(1)
+    size, axis = shape_of(x), int(axis_value.reshape(-1)[0] if axis_value is not None else 0) % len(shape_of(x))
+    flipped = np.arange(size[axis] - 1, -1, -1)
+    x = emitter.take(x, flipped, axis) if node.attributes.get("reverse", 0) else x
+    exclusive = bool(node.attributes.get("exclusive", 0))
+    product: Value = emitter.call(relax.op.cumprod, x, axis=axis, exclusive=exclusive)
+    return [emitter.take(product, flipped, axis) if node.attributes.get("reverse", 0) else product]
+
+
 @converts("CumSum")
 def _cumsum(emitter: Emitter, node: Node) -> Sequence[Value]:
     """Floats: a product with a triangular matrix of ones. Integers: Relax's own operation, exact at any length."""

@@ -189,7 +189,8 @@ def _depth_and_space(emitter: Emitter, node: Node) -> Sequence[Value]:
     batch, channels, height, width = shape_of(x)
     if node.operator == "SpaceToDepth":
         split = emitter.reshape(x, (batch, channels, height // block, block, width // block, block))
-        moved = emitter.transpose(split, [0, 3, 5, 1, 2, 4])
+        order = [0, 3, 5, 1, 2, 4] if node.attributes.get("mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+        moved = emitter.transpose(split, order)
         return [emitter.reshape(moved, (batch, channels * block * block, height // block, width // block))]
     depth = channels // (block * block)
     if node.attributes.get("mode", "DCR") == "DCR":

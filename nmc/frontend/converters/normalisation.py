@@ -115,8 +115,11 @@ def _rms_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
     if len(shape_of(scale)) > len(shape) - axis:
         raise ConversionError("its scale reaches beyond the normalised axes")
     gamma = emitter.broadcast(scale, shape[axis:])
-    axes, epsilon = list(range(axis, len(shape))), float(node.attributes.get("epsilon", 1e-5))
-    return [emitter.call(relax.op.nn.rms_norm, x, gamma, axes=axes, epsilon=epsilon)]
+    # TVM cannot normalise over all axes: give it one more in front.
+    wide = emitter.reshape(x, (1, *shape)) if axis == 0 else x
+    axes = list(range(axis + (axis == 0), len(shape_of(wide))))
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return [emitter.reshape(emitter.call(relax.op.nn.rms_norm, wide, gamma, axes=axes, epsilon=epsilon), shape)]
 
 
 @converts("InstanceNormalization", "GroupNormalization")

@@ -19,20 +19,29 @@ RANGES = {kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in (
 
 @converts("QuantizeLinear")
 def _quantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
-    if node.attributes.get("block_size", 0):
-        raise ConversionError("quantisation by blocks is not supported")
     zero, kind = node.input(2), node.attributes.get("output_dtype", 0)
     target = str(helper.tensor_dtype_to_np_dtype(kind)) if kind else "uint8" if zero is None else dtype_of(zero)
-    axis = int(node.attributes.get("axis", 1))
-    return [quantize(emitter, node.tensor(0), node.tensor(1), zero, axis, target)]
+    x, axis = node.tensor(0), int(node.attributes.get("axis", 1))
+    scale, zero = (_by_element(node, value, x, axis) for value in (node.tensor(1), zero))
+    return [quantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis, target)]
 
 
 @converts("DequantizeLinear")
 def _dequantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
-    if node.attributes.get("block_size", 0):
-        raise ConversionError("quantisation by blocks is not supported for values known at run time only")
-    axis = int(node.attributes.get("axis", 1))
-    return [dequantize(emitter, node.tensor(0), node.tensor(1), node.input(2), axis)]
+    x, axis = node.tensor(0), int(node.attributes.get("axis", 1))
+    scale, zero = (_by_element(node, node.input(i), x, axis) for i in (1, 2))
+    return [dequantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis)]
+
+
+def _by_element(node: Node, value: Value | None, x: Value, axis: int) -> Value | None:
+    """Scales or zero points given by blocks of elements, repeated to one an element."""
+    size = int(node.attributes.get("block_size", 0))
+    if not size or value is None:
+        return value
+    if not isinstance(value, np.ndarray):
+        raise ConversionError("scales of blocks must be known at compile time")
+    repeated = np.repeat(value, size, axis=axis)
+    return np.take(repeated, range(shape_of(x)[axis]), axis=axis)
 
 
 def quantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int, target: str) -> Value:
@@ -63,6 +72,8 @@ def _along(emitter: Emitter, value: Value, x: Value, axis: int) -> Value:
     count, rank = int(np.prod(shape_of(value))), len(shape_of(x))
     if count == 1:
         return emitter.reshape(value, ())
+    if len(shape_of(value)) == rank:
+        return value
     axis = axis % rank if rank > 1 else 0
     return emitter.reshape(value, (1,) * axis + (-1,) + (1,) * (rank - axis - 1))
 
