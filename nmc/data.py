@@ -1,6 +1,7 @@
 """Reads and checks the arrays that a user gives a model: DATA.npz, with one array an input and a leading sample axis."""
 
 import io
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -68,8 +69,14 @@ def checked_samples(
     """The arrays in the inputs' element types: each [samples, *input shape], at least one sample, the same number.
 
     Raises one CalibrationError that lists every wrong name, shape, element type and value; `source` names the file.
+    Arrays that no input has the name of are left out, with a warning, as long as no input is missing: a data file
+    often holds the labels too.
     """
     problems = _name_problems(arrays, inputs)
+    if all(tensor.name in arrays for tensor in inputs):
+        for problem in problems:
+            warnings.warn(f"{source}: {problem}; ignored", stacklevel=2)
+        problems = []
     samples: dict[str, np.ndarray] = {}
     for tensor in inputs:
         if tensor.name in arrays:

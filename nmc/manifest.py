@@ -50,8 +50,6 @@ class Table:
     seen_range: tuple[float, float]
     max_error: float
     mean_error: float
-    outside: float
-    """Share of the calibration inputs that fell outside the fitted range."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,10 @@ class Fallback:
     layer: str
     operator: str
     reason: str
+    touches_floats: bool
+    """False for bookkeeping on indices and masks."""
     heavy: bool
+    """Whether it holds products, which the CPU takes long for."""
 
 
 @dataclass(frozen=True)

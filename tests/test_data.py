@@ -139,3 +139,14 @@ def test_a_scalar_input_keeps_its_rank() -> None:
     scalar = Input("x", (), "float32")
     assert checked_inputs({"x": np.float32(2.0)}, [scalar])["x"].shape == ()
     assert checked_samples({"x": np.ones(3)}, [scalar], "d")["x"].shape == (3,)
+
+
+def test_labels_beside_the_inputs_are_left_out_with_a_warning() -> None:
+    arrays = {"image": images(2), "labels": np.arange(2)}
+    with pytest.warns(UserWarning, match="d.npz: 'labels' is not an input of the model .*; ignored"):
+        assert list(checked_samples(arrays, [IMAGE], "d.npz")) == ["image"]
+
+
+def test_one_run_takes_no_unknown_names() -> None:
+    with pytest.raises(CalibrationError, match="'labels' is not an input"):
+        checked_inputs({"image": images(1)[0], "labels": np.arange(2)}, [IMAGE])

@@ -1,7 +1,7 @@
 """`nmc pwl`: how well a table of line segments stands for a function."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,7 +78,13 @@ def pwl(
         print_json(description)
         return
     for name, value in description.items():
-        print(f"{name.replace('_', ' '):<15} {value}")
+        print(f"{name.replace('_', ' '):<15} {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_text(item) for item in value)}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _parameters(given: list[str] | None) -> dict[str, float]:

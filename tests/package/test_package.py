@@ -13,7 +13,7 @@ from nmc.errors import PackageError
 from nmc.manifest import Accelerator, Manifest, Offload, PackageTensor, Region, Table, to_json
 from nmc.package import HOST, Package, from_bytes, read_package, sealed, to_bytes, write_package
 
-TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 1e-4, 2e-5, 0.0)
+TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 1e-4, 2e-5)
 
 
 def package(host: bytes | None = None) -> Package:

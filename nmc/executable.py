@@ -1,0 +1,195 @@
+"""Runs a package: the Python face of nmc."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nmc.data import checked_inputs
+from nmc.errors import PackageError
+from nmc.manifest import Manifest, PackageTensor
+from nmc.package import HOST, Package, read_package, write_package
+from nmc.quant import fixed_point
+
+if TYPE_CHECKING:
+    import onnx
+
+    from nmc.profile import Profile
+
+Arrays = Mapping[str, np.ndarray]
+Progress = Callable[[str], None]
+
+
+class Executable:
+    """A compiled model. Opening one needs neither onnx nor, unless some operator runs on the CPU, the TVM compiler."""
+
+    def __init__(self, package: Package) -> None:
+        """Prepares a package to run; raises PackageError when this nmc's accelerator is not the package's."""
+        self.package = package
+        self._backend: Backend = HostBackend(package) if package.host is not None else BorderBackend(package)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the package says about itself."""
+        return self.package.manifest
+
+    @property
+    def inputs(self) -> tuple[PackageTensor, ...]:
+        """The inputs of the model, in order."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[PackageTensor, ...]:
+        """The outputs of the model, in order."""
+        return self.manifest.outputs
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Runs the model once: one array for each input, of the input's shape; returns the outputs by name.
+
+        Raises CalibrationError, listing every problem, for a wrong name, shape or element type, and for values that
+        are not numbers.
+        """
+        values = checked_inputs(inputs, self.inputs)
+        results = self._backend.run([values[tensor.name] for tensor in self.inputs])
+        return {tensor.name: result for tensor, result in zip(self.outputs, results, strict=True)}
+
+    def run_samples(self, samples: Arrays, progress: Progress = lambda step: None) -> dict[str, np.ndarray]:
+        """Runs the model on each sample of arrays with a leading sample axis; the outputs have that axis too."""
+        count = len(next(iter(samples.values()))) if samples else 1
+        results = []
+        for index in range(count):
+            progress(f"running sample {index + 1} of {count}")
+            results.append(self.run({name: array[index] for name, array in samples.items()}))
+        return {tensor.name: np.stack([result[tensor.name] for result in results]) for tensor in self.outputs}
+
+    def save(self, path: str | Path) -> None:
+        """Writes the package, atomically; raises NmcError where that is not possible."""
+        write_package(self.package, Path(path))
+
+    def profile(self) -> "Profile":
+        """Simulated cycles, utilisation and memory traffic of the command streams, by layer."""
+        from nmc.profile import profile_package
+
+        return profile_package(self.package)
+
+
+class Backend(Protocol):
+    """Something that runs a package once."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Takes checked arrays in the order of the inputs, returns the outputs in order."""
+
+
+class BorderBackend:
+    """The whole model is one command stream: the host only converts floats to integers and back."""
+
+    def __init__(self, package: Package) -> None:
+        from targets.gemm_accel.simulator import Simulator
+
+        manifest = package.manifest
+        symbols = [region.symbol for region in manifest.regions]
+        if manifest.border not in symbols:
+            raise PackageError(
+                f"the package of '{manifest.model}' has neither a command stream nor host code to run"
+            )
+        index = symbols.index(manifest.border)
+        self._simulator = Simulator(package.region_program(index), package.region_constants(index))
+        self._inputs, self._outputs = manifest.inputs, manifest.outputs
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        integers = {
+            tensor.name: _to_accelerator(tensor, value)
+            for tensor, value in zip(self._inputs, inputs, strict=True)
+        }
+        results = self._simulator.run(integers)
+        return [_from_accelerator(tensor, results[tensor.name]) for tensor in self._outputs]
+
+
+class HostBackend:
+    """Some operators run on the CPU: TVM's virtual machine runs the host code, which calls the command streams."""
+
+    def __init__(self, package: Package) -> None:
+        import tvm
+        from tvm import relax
+
+        if package.manifest.accelerator is not None:
+            from targets.gemm_accel.runtime import register
+
+            register()
+        with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
+            path = Path(directory) / HOST
+            path.write_bytes(package.host or b"")
+            try:
+                library = tvm.runtime.load_module(str(path))
+            except (OSError, RuntimeError) as error:
+                raise PackageError(
+                    f"the host code of '{package.manifest.model}' does not load: {error}"
+                ) from error
+        self._machine: Any = relax.VirtualMachine(library, tvm.cpu())
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        import tvm
+
+        result = self._machine["main"](*(tvm.runtime.tensor(array) for array in inputs))
+        outputs = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
+        return [output.numpy() for output in outputs]
+
+
+def _to_accelerator(tensor: PackageTensor, value: np.ndarray) -> np.ndarray:
+    dtype = np.dtype(tensor.quantised_dtype or tensor.dtype)
+    if tensor.scale is None:
+        return value.astype(dtype)
+    return fixed_point.quantise(value, tensor.scale, dtype.itemsize * 8).astype(dtype)
+
+
+def _from_accelerator(tensor: PackageTensor, value: np.ndarray) -> np.ndarray:
+    if tensor.scale is None:
+        return value.astype(tensor.dtype)
+    return (value.astype(np.float64) * tensor.scale).astype(np.float32)
+
+
+def load(path: str | Path) -> Executable:
+    """Opens a package; raises PackageError when it is corrupt, truncated, newer, or for another accelerator."""
+    return Executable(read_package(Path(path)))
+
+
+def compile(
+    model: "str | Path | onnx.ModelProto",
+    target: str = "gemm-accel",
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    binds: Arrays | None = None,
+    calibration: Arrays | None = None,
+    bits: int = 16,
+    pwl_segments: int | None = None,
+    pwl_granularity: float | None = None,
+    pwl_max_error: float | None = None,
+    config: str = "default",
+    require_full_offload: bool = False,
+    progress: Progress = lambda step: None,
+) -> Executable:
+    """Compiles an ONNX model for a target, "gemm-accel" or "cpu".
+
+    `shapes` pins dynamic inputs, `binds` makes inputs constants, `calibration` holds samples by input name,
+    [samples, *input shape], that the ranges are measured on (without it: seeded synthetic ones, and a warning). The
+    other options are those of `nmc compile`. Raises NmcError with one line that names what is wrong.
+    """
+    from nmc.compiler import compile_model
+    from nmc.options import Options
+    from nmc.packaging import package_of
+
+    options = Options(
+        target=target,
+        shapes=shapes or {},
+        binds=binds or {},
+        calibration=calibration,
+        bits=bits,
+        pwl_segments=pwl_segments,
+        pwl_granularity=pwl_granularity,
+        pwl_max_error=pwl_max_error,
+        config=config,
+        require_full_offload=require_full_offload,
+    )
+    return Executable(package_of(compile_model(model, options, progress)))

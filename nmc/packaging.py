@@ -1,0 +1,192 @@
+"""Puts what the compiler produced into a package."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from tvm import ir, relax
+from tvm.target import Target
+
+from nmc import manifest
+from nmc.compiler import Compilation
+from nmc.errors import NmcError
+from nmc.macs import count_macs
+from nmc.options import Options
+from nmc.package import Package, sealed
+from passes.linearise import FittedTable
+from passes.matrix_form.host import DEQUANTISE, QUANTISE
+from passes.rewrite import bindings_of, callee_name, layer_of
+from targets.cpu.matmul import ScheduleMatmul
+from targets.gemm_accel import isa
+
+PORTABLE = Target({"kind": "llvm"})
+"""Host code for any processor of this family: a package runs, with the same result, where it was not built."""
+
+LEVELS = {1: "relax", 2: "matrix_form", 3: "quantised"}
+"""The modules of a compilation by the number of their level."""
+
+
+def package_of(compilation: Compilation) -> Package:
+    """The package of a compilation: for the accelerator its command streams, and host code only where there is any."""
+    on_accelerator = compilation.options.target == "gemm-accel"
+    regions = list(compilation.regions.values()) if on_accelerator else []
+    programs = [isa.encode(region.program) for region in regions]
+    constants = [bytes(region.constants) for region in regions]
+    return sealed(
+        Package(
+            manifest=_manifest(compilation, programs, constants),
+            program=b"".join(programs),
+            constants=b"".join(constants),
+            host=_host_library(compilation),
+        )
+    )
+
+
+def _manifest(
+    compilation: Compilation, programs: Sequence[bytes], constants: Sequence[bytes]
+) -> manifest.Manifest:
+    from nmc import __version__
+
+    on_accelerator = compilation.options.target == "gemm-accel"
+    border = compilation.border if on_accelerator else None
+    return manifest.Manifest(
+        nmc_version=__version__,
+        model=compilation.imported.name,
+        model_sha256=compilation.imported.source_hash,
+        target=compilation.options.target,
+        options=_options(compilation.options),
+        inputs=_tensors(compilation.inputs, border.inputs if border else ()),
+        outputs=_tensors(compilation.outputs, border.outputs if border else ()),
+        accelerator=_accelerator(compilation) if on_accelerator else None,
+        border=border.symbol if border else None,
+        regions=_regions(compilation, programs, constants) if on_accelerator else (),
+        layers=_layers(compilation.levels["quantised"]),
+        tables=tuple(_table(table) for table in compilation.tables),
+        fallback=tuple(
+            manifest.Fallback(item.layer, item.operator, item.reason, item.heavy)
+            for item in compilation.fallback
+        ),
+        offload=_offload(compilation),
+        members={},
+    )
+
+
+def _tensors(specs: Sequence[Any], border: Sequence[Any]) -> tuple[manifest.PackageTensor, ...]:
+    """The user's view of inputs or outputs, with the accelerator's where the border is known."""
+    at_border = {tensor.name: tensor for tensor in border}
+    tensors = []
+    for spec in specs:
+        inside = at_border.get(spec.name)
+        scale = None if inside is None or inside.scale is None else float(inside.scale)
+        tensors.append(
+            manifest.PackageTensor(
+                name=spec.name,
+                shape=tuple(int(extent) for extent in spec.shape),
+                dtype=str(spec.dtype),
+                quantised_dtype=None if inside is None else str(inside.quantised_dtype),
+                scale=scale,
+            )
+        )
+    return tuple(tensors)
+
+
+def _regions(
+    compilation: Compilation, programs: Sequence[bytes], constants: Sequence[bytes]
+) -> tuple[manifest.Region, ...]:
+    program_ends = list(accumulate(map(len, programs)))
+    constant_ends = list(accumulate(map(len, constants)))
+    return tuple(
+        manifest.Region(
+            symbol=symbol,
+            program_offset=program_ends[index] - len(programs[index]),
+            program_bytes=len(programs[index]),
+            constants_offset=constant_ends[index] - len(constants[index]),
+            constants_bytes=len(constants[index]),
+            arena_bytes=int(region.arena_bytes),
+            arena_lower_bound=int(region.arena_lower_bound),
+        )
+        for index, (symbol, region) in enumerate(compilation.regions.items())
+    )
+
+
+def _accelerator(compilation: Compilation) -> manifest.Accelerator:
+    config = compilation.config
+    return manifest.Accelerator(isa.ISA_VERSION, config.hash, asdict(config))
+
+
+def _options(options: Options) -> dict[str, Any]:
+    """The options that shaped the result; arrays by the names of the inputs they were for."""
+    return {
+        "bits": options.bits,
+        "config": options.config,
+        "level": options.level,
+        "pwl_segments": options.pwl_segments,
+        "pwl_granularity": options.pwl_granularity,
+        "pwl_max_error": options.pwl_max_error,
+        "shapes": {name: list(shape) for name, shape in options.shapes.items()},
+        "bound": sorted(options.binds),
+        "calibration_samples": None if options.calibration is None else _count(options.calibration),
+    }
+
+
+def _count(samples: Any) -> int:
+    return len(next(iter(samples.values()), ()))
+
+
+def _table(fitted: FittedTable) -> manifest.Table:
+    table = fitted.table
+    return manifest.Table(
+        layer=fitted.layer,
+        function=str(table.function),
+        addressing=table.addressing,
+        segments=table.entries,
+        fitted_range=(float(table.lo), float(table.hi)),
+        seen_range=(float(fitted.seen.low), float(fitted.seen.high)),
+        max_error=float(table.max_error),
+        mean_error=float(table.mean_error),
+    )
+
+
+def _offload(compilation: Compilation) -> manifest.Offload:
+    """Operations of level 3 by where they run; conversions at the border are not operations of the model."""
+    module = compilation.levels["quantised"]
+    names = [
+        callee_name(module, binding.value) for binding in bindings_of(module["main"]) if _is_call(binding)
+    ]
+    operations = sum(name not in (QUANTISE, DEQUANTISE) for name in names)
+    macs_accelerated, macs_total = count_macs(module)
+    return manifest.Offload(operations - len(compilation.fallback), operations, macs_accelerated, macs_total)
+
+
+def _is_call(binding: relax.VarBinding) -> bool:
+    return isinstance(binding.value, relax.Call)
+
+
+def _layers(module: ir.IRModule) -> tuple[str, ...]:
+    """The layers of `main` in order, each once."""
+    return tuple(dict.fromkeys(layer_of(binding.var) for binding in bindings_of(module["main"])))
+
+
+def _host_library(compilation: Compilation) -> bytes | None:
+    """The shared library of what the host computes, command streams of the accelerator included; None at a border."""
+    if compilation.options.target == "cpu":
+        return _library(compilation.levels[LEVELS[compilation.options.level]])
+    if compilation.border is not None:
+        return None
+    return _library(relax.transform.RunCodegen()(compilation.partitioned))
+
+
+def _library(module: ir.IRModule) -> bytes:
+    executable = relax.build(ScheduleMatmul(module), PORTABLE)
+    with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
+        path = Path(directory) / "host.so"
+        try:
+            executable.export_library(str(path))
+        except (OSError, RuntimeError) as error:
+            raise NmcError(
+                f"the code that runs on the CPU cannot be linked: {error}; install a C++ compiler (g++)"
+            ) from error
+        return path.read_bytes()

@@ -1,0 +1,138 @@
+"""The one screen after a compile: what runs where, how good the tables are, the memory needed, the simulated speed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from nmc.manifest import Manifest, Offload
+from nmc.package import Package
+from nmc.profile import Profile
+
+WORST_TABLES = 3
+LISTED_FALLBACKS = 8
+
+
+def summary_json(package: Package, profile: Profile) -> dict[str, Any]:
+    """The summary as plain values."""
+    manifest = package.manifest
+    return {
+        "model": manifest.model,
+        "target": manifest.target,
+        "inputs": [asdict(tensor) for tensor in manifest.inputs],
+        "outputs": [asdict(tensor) for tensor in manifest.outputs],
+        "offload": asdict(manifest.offload),
+        "fallback_ops": [asdict(item) for item in manifest.fallback],
+        "tables": [asdict(table) for table in manifest.tables],
+        "program_bytes": len(package.program),
+        "constants_bytes": len(package.constants),
+        "arena_bytes": profile.arena_bytes,
+        "cycles": profile.cycles,
+        "utilization": profile.utilization,
+        "seconds_at_clock": profile.seconds_at_clock,
+    }
+
+
+def print_summary(path: Path, package: Package, profile: Profile) -> None:
+    """Prints the summary of a package that was written to `path`, on standard output."""
+    manifest = package.manifest
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    size = path.stat().st_size
+    console.print(
+        f"{manifest.model}: compiled for {manifest.target}, {manifest.options['bits']} bits → {path} ({_bytes(size)})"
+    )
+    if manifest.accelerator is None:
+        console.print(
+            "Everything runs on the CPU through LLVM: the reference that the accelerator is compared with."
+        )
+        return
+    for line in (
+        *_offload_lines(manifest),
+        *_table_lines(manifest),
+        *_memory_lines(package, profile),
+        *_speed_lines(profile),
+    ):
+        console.print(line)
+
+
+def describe_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Shape, element type and, for numbers, the extremes of each output."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "min": array.min().item() if array.size else None,
+            "max": array.max().item() if array.size else None,
+        }
+        for name, array in outputs.items()
+    }
+
+
+def _offload_lines(manifest: Manifest) -> list[str]:
+    offload = manifest.offload
+    lines = [
+        f"  accelerator   {offload.operators_accelerated} of {offload.operators_total} operations,"
+        f" {_share(offload)} of {offload.macs_total:,} multiply-adds"
+    ]
+    if not manifest.fallback:
+        return [*lines, "  CPU           nothing"]
+    # heavy ones first: they are what makes a model slow
+    ordered = sorted(manifest.fallback, key=lambda item: not item.heavy)
+    for index, item in enumerate(ordered[:LISTED_FALLBACKS]):
+        heading = "CPU" if index == 0 else ""
+        weight = " (heavy)" if item.heavy else ""
+        lines.append(f"  {heading:<13} {item.operator} '{item.layer}'{weight}: {item.reason}")
+    if len(ordered) > LISTED_FALLBACKS:
+        lines.append(
+            f"  {'':<13} and {len(ordered) - LISTED_FALLBACKS} more; nmc compile --json lists them all"
+        )
+    return lines
+
+
+def _share(offload: Offload) -> str:
+    return f"{offload.macs_accelerated / offload.macs_total:.1%}" if offload.macs_total else "100.0%"
+
+
+def _table_lines(manifest: Manifest) -> list[str]:
+    if not manifest.tables:
+        return ["  tables        none"]
+    worst = sorted(manifest.tables, key=lambda table: -table.max_error)[:WORST_TABLES]
+    lines = [f"  tables        {len(manifest.tables)}; the largest errors:"]
+    for table in worst:
+        low, high = table.fitted_range
+        lines.append(
+            f"  {'':<13} {table.function} '{table.layer}': {table.max_error:.2g} over [{low:.3g}, {high:.3g}],"
+            f" {table.segments} segments, {table.addressing}"
+        )
+    return lines
+
+
+def _memory_lines(package: Package, profile: Profile) -> list[str]:
+    manifest = package.manifest
+    assert manifest.accelerator is not None
+    lower = max((region.arena_lower_bound for region in manifest.regions), default=0)
+    scratchpad = manifest.accelerator.config.get("scratchpad_bytes", 0)
+    return [
+        f"  DRAM          constants {_bytes(len(package.constants))}, arena {_bytes(profile.arena_bytes)}"
+        f" (no plan needs less than {_bytes(lower)}), commands {_bytes(len(package.program))}",
+        f"  scratchpad    {_bytes(scratchpad)}",
+    ]
+
+
+def _speed_lines(profile: Profile) -> list[str]:
+    if not profile.cycles:
+        return ["  simulated     no cycles: the model only moves its inputs"]
+    return [
+        f"  simulated     {profile.cycles:,} cycles, utilisation {profile.utilization:.1%};"
+        f" at {profile.clock_hz / 1e6:.0f} MHz {profile.seconds_at_clock * 1e3:.3g} ms,"
+        f" {1.0 / profile.seconds_at_clock:,.1f} inferences/s"
+    ]
+
+
+def _bytes(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
