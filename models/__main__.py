@@ -14,12 +14,12 @@ from nmc.errors import NmcError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return the exit status: 0, or that of the error, whose one line goes to standard error."""
+    """Run the command and return its exit status; an error is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name and describe the models")
     build = commands.add_parser(
-        "build", help="write model.onnx, calibration.npz, test.npz and labels.npy, for the nmc commands to read"
+        "build", help="write model.onnx, calibration.npz, test.npz and labels.npy for the nmc commands"
     )
     build.add_argument("name", choices=NAMES)
     build.add_argument("directory", type=Path)
@@ -53,13 +53,15 @@ def _build(name: str, directory: Path) -> None:
     np.save(labels, model.labels())
     write_atomically(directory / "labels.npy", labels.getvalue())
     pins = " ".join(f"--shape {input}={','.join(map(str, shape))}" for input, shape in model.shapes.items())
-    print(f"{directory}: {model.description}\ncompile it with: nmc compile {directory / 'model.onnx'} "
-          f"--target gemm-accel --calibrate {directory / 'calibration.npz'} {pins}")
+    print(
+        f"{directory}: {model.description}\ncompile it with: nmc compile {directory / 'model.onnx'} "
+        f"--target gemm-accel --calibrate {directory / 'calibration.npz'} {pins}"
+    )
 
 
 def _npz(arrays: DataSet) -> bytes:
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     return content.getvalue()
 
 

@@ -1,8 +1,9 @@
 """EfficientNet-Lite0 with its ImageNet weights, 4.7 million parameters, on 20 labelled ImageNet images.
 
-Network: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1, in the Lite variant of
-https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: no squeeze-and-excitation, ReLU6 for
-swish, stem and head not scaled. Batch normalisation stays in nodes of its own: folding it is the compiler's work.
+Network: Tan and Le, "EfficientNet" (arXiv 1905.11946), table 1, in its Lite variant
+(models/official/efficientnet/lite of https://github.com/tensorflow/tpu): no squeeze-and-excitation, ReLU6
+for swish, stem and head not scaled. Batch normalisation stays in nodes of its own: folding it is the
+compiler's work.
 """
 
 from collections.abc import Mapping
@@ -25,24 +26,24 @@ _BATCH_NORM_EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class _Stage:
-    """A row of the network's table: `repeats` inverted-residual blocks, the first of which has the stride."""
+    """A row of the network's table: `repeats` inverted-residual blocks, the first of which has the stride.
+
+    Kernel sizes and channel counts are those of the weights.
+    """
 
     repeats: int
-    kernel: int
     stride: int
-    expansion: int
-    channels: int
+    expands: bool
 
 
-_STEM_CHANNELS = 32
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    _Stage(1, 1, False),
+    _Stage(2, 2, True),
+    _Stage(2, 2, True),
+    _Stage(3, 2, True),
+    _Stage(3, 1, True),
+    _Stage(4, 2, True),
+    _Stage(1, 1, True),
 )
 
 
@@ -59,12 +60,12 @@ class _Network:
         graph.constant("relu6.low", 0.0)
         graph.constant("relu6.high", 6.0)
         tensor = self._convolution("stem", "image", "_conv_stem", "_bn0", stride=2, activate=True)
-        channels, index = _STEM_CHANNELS, 0
+        index = 0
         for stage in _STAGES:
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
-                tensor = self._block(tensor, index, stride, stage.expansion, residual=repeat > 0)
-                channels, index = stage.channels, index + 1
+                tensor = self._block(tensor, index, stride, stage.expands, residual=repeat > 0)
+                index += 1
         tensor = self._convolution("head", tensor, "_conv_head", "_bn1", stride=1, activate=True)
         tensor = graph.node("GlobalAveragePool", "head.pool", tensor)
         tensor = graph.node("Flatten", "head.flatten", tensor, axis=1)
@@ -73,9 +74,9 @@ class _Network:
         graph.node("Gemm", "logits", tensor, weight, bias, transB=1)
         return graph.finish(_SHAPES, {"logits": (1, _CLASSES)})
 
-    def _block(self, tensor: str, index: int, stride: int, expansion: int, residual: bool) -> str:
+    def _block(self, tensor: str, index: int, stride: int, expands: bool, residual: bool) -> str:
         name, source, before = f"block{index}", f"_blocks.{index}", tensor
-        if expansion > 1:
+        if expands:
             tensor = self._convolution(
                 f"{name}.expand", tensor, f"{source}._expand_conv", f"{source}._bn0", stride=1, activate=True
             )
@@ -106,10 +107,15 @@ class _Network:
         statistics = [
             self._graph.constant(f"{name}.bn.{ours}", self._weights[f"{batch_norm}.{theirs}"])
             for ours, theirs in (
-                ("scale", "weight"), ("bias", "bias"), ("mean", "running_mean"), ("variance", "running_var")
+                ("scale", "weight"),
+                ("bias", "bias"),
+                ("mean", "running_mean"),
+                ("variance", "running_var"),
             )
         ]
-        tensor = self._graph.node("BatchNormalization", f"{name}.bn", tensor, *statistics, epsilon=_BATCH_NORM_EPSILON)
+        tensor = self._graph.node(
+            "BatchNormalization", f"{name}.bn", tensor, *statistics, epsilon=_BATCH_NORM_EPSILON
+        )
         if activate:
             tensor = self._graph.node("Clip", f"{name}.relu6", tensor, "relu6.low", "relu6.high")
         return tensor
@@ -144,7 +150,7 @@ _VIEWS_PER_PHOTOGRAPH = 6
 
 @read_only
 def calibration() -> dict[str, Array]:
-    """Return 18 views of three photographs, none of them a test image: {"image": float32 [18, 1, 3, 224, 224]}."""
+    """Return 18 views of three photographs, none a test image: {"image": float32 [18, 1, 3, 224, 224]}."""
     random = np.random.default_rng(0)
     views = []
     for package, relative in _PHOTOGRAPHS:

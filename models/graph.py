@@ -15,7 +15,7 @@ _IR_VERSION = 8
 
 
 class GraphBuilder:
-    """Collects the nodes and constants of one float32 model; the only mutable state while a model is written."""
+    """Collects the nodes and constants of one float32 model; the only mutable state while one is written."""
 
     def __init__(self, name: str) -> None:
         """Start an empty graph called `name`."""
@@ -42,18 +42,17 @@ class GraphBuilder:
         self, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
     ) -> onnx.ModelProto:
         """Return the checked model, given the shapes of its float32 inputs and outputs by name."""
-        graph = helper.make_graph(
-            self._nodes,
-            self._name,
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-            self._constants,
-        )
+        graph = helper.make_graph(self._nodes, self._name, _values(inputs), _values(outputs), self._constants)
+        opset = helper.make_opsetid("", _OPSET)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION, producer_name="nmc.models"
+            graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="nmc.models"
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def _values(shapes: Mapping[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Magika, Google's file-type classifier, on files of known type that an installation of this project brings along.
+"""Magika, Google's file-type classifier, on files of known type that an installation of nmc has anyway.
 
-Features as magika's config.min.json and its `_extract_features_from_seekable` define them: the first 1024 bytes of
-the first 4096, stripped of leading white space, then the last 1024 bytes of the last 4096, stripped of trailing white
-space; what is missing is filled with the token 256 on the far side.
+Features as magika's config.min.json and its `_extract_features_from_seekable` define them: the first 1024
+bytes of the first 4096, stripped of leading white space, then the last 1024 bytes of the last 4096,
+stripped of trailing white space; what is missing is filled with the token 256 on the far side.
 """
 
 import functools
@@ -17,7 +17,6 @@ import numpy as np
 
 from models.model import Array, Model, read_only, top1_accuracy
 from models.packages import package_file
-from nmc.errors import ModelError
 
 _BLOCK_BYTES = 4096
 _HEAD_BYTES = 1024
@@ -43,19 +42,40 @@ def class_names() -> tuple[str, ...]:
     return tuple(config["target_labels_space"])
 
 
-# Where the files come from: the standard library and packages that nmc or its tests depend on. Packages that merely
-# happen to be installed are left out, so that every installation gives about the same data.
+# Where the files come from: the standard library and packages that nmc or its tests depend on. Packages that
+# merely happen to be installed are left out, so that every installation gives about the same data.
 _PACKAGES = ("foolbox", "magika", "matplotlib", "numpy", "onnx", "scipy", "sklearn", "tvm", "tvm_ffi")
 
 # Only endings that mean one thing: a .h may be C or C++, a .txt a CMake list or a requirements file.
 _CLASS_OF_ENDING = {
-    ".c": "c", ".cc": "cpp", ".cmake": "cmake", ".cpp": "cpp", ".css": "css", ".csv": "csv", ".f90": "fortran",
-    ".gz": "gzip", ".hpp": "cpp", ".html": "html", ".jpg": "jpeg", ".js": "javascript", ".json": "json",
-    ".md": "markdown", ".npy": "npy", ".npz": "npz", ".pdf": "pdf", ".png": "png", ".py": "python",
-    ".pyi": "python", ".rst": "rst", ".so": "elf", ".svg": "svg", ".ttf": "ttf", ".wav": "wav",
-}  # fmt: skip
+    ".c": "c",
+    ".cc": "cpp",
+    ".cmake": "cmake",
+    ".cpp": "cpp",
+    ".css": "css",
+    ".csv": "csv",
+    ".f90": "fortran",
+    ".gz": "gzip",
+    ".hpp": "cpp",
+    ".html": "html",
+    ".jpg": "jpeg",
+    ".js": "javascript",
+    ".json": "json",
+    ".md": "markdown",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".pdf": "pdf",
+    ".png": "png",
+    ".py": "python",
+    ".pyi": "python",
+    ".rst": "rst",
+    ".so": "elf",
+    ".svg": "svg",
+    ".ttf": "ttf",
+    ".wav": "wav",
+}
 _CALIBRATION_FILES_PER_ENDING = 8
-_TEST_FILES_PER_ENDING = 40
+_TEST_FILES_PER_ENDING = 24
 _LEAST_FILE_BYTES = 128
 
 
@@ -67,7 +87,7 @@ class _Files:
 
 @functools.cache
 def _files() -> _Files:
-    """Return the files of both sets, at most so many of an ending, in an order that only their relative paths decide."""
+    """Return the files of both sets: so many of each ending, chosen by their relative paths alone."""
     by_ending: dict[str, list[tuple[str, Path]]] = {ending: [] for ending in _CLASS_OF_ENDING}
     for root in _roots():
         for path in root.rglob("*"):
@@ -77,12 +97,16 @@ def _files() -> _Files:
     calibration: list[Path] = []
     test: list[Path] = []
     for found in by_ending.values():
-        usable = [path for _, path in sorted(found) if path.is_file() and path.stat().st_size >= _LEAST_FILE_BYTES]
+        usable = [path for _, path in sorted(found) if _is_usable(path)]
         # A third for calibration where an ending is rare, so that the test set sees every kind too.
         split = min(_CALIBRATION_FILES_PER_ENDING, len(usable) // 3)
         calibration += usable[:split]
         test += usable[split : split + _TEST_FILES_PER_ENDING]
     return _Files(tuple(calibration), tuple(test))
+
+
+def _is_usable(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size >= _LEAST_FILE_BYTES
 
 
 def _roots() -> list[Path]:
@@ -114,7 +138,7 @@ def labels() -> Array:
 
 MODEL = Model(
     name="magika",
-    description="Magika 3.3, file-type classifier on raw bytes: one-hot, layer norm, GELU, convolution, 214 classes",
+    description="Magika 3.3, file-type classifier on raw bytes: layer norm, GELU, convolution, 214 classes",
     shapes={"bytes": (1, _HEAD_BYTES + _TAIL_BYTES)},
     onnx_path=lambda: package_file("magika", f"{_MODEL_DIRECTORY}/model.onnx"),
     calibration=calibration,

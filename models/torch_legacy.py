@@ -1,9 +1,9 @@
-"""Reads the tensors of a legacy PyTorch checkpoint (torch.save before 1.6) without torch and without running its code.
+"""Reads the tensors of a legacy PyTorch checkpoint (torch.save before 1.6) and runs none of its code.
 
-Such a file is five pickles - a magic number, a protocol version, facts about the machine that wrote it, the object,
-the keys of its storages - and then the storages themselves, each as a little-endian int64 element count and raw
-little-endian data (torch/serialization.py, `_legacy_save`). A pickle can call any function it names, so names outside
-the short list below are refused.
+Such a file is five pickles - a magic number, a protocol version, facts about the machine that wrote it, the
+object, the keys of its storages - and then the storages themselves, each as a little-endian int64 element
+count and raw little-endian data (torch/serialization.py, `_legacy_save`). A pickle can call any function it
+names, so names outside the short list below are refused.
 """
 
 import pickle
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from models.model import Array
 from nmc.errors import ModelError
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -34,7 +34,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A view of a storage, kept until the storage's data have been read."""
+    """A view of a storage, kept until the storage's data have been read; strides are in elements."""
 
     storage: _Storage
     offset: int
@@ -42,70 +42,63 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-def read_state_dict(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_state_dict(path: Path) -> dict[str, Array]:
     """Return the tensors of a legacy checkpoint by name.
 
-    Raises ModelError for another format, a truncated file, a pickle that names anything but tensors, or a tensor
-    that reaches outside its data.
+    Raises ModelError for another format, a truncated file, a pickle that names anything but tensors, or a
+    tensor that reaches outside its data.
     """
-    stream = BytesIO(path.read_bytes())
     try:
-        if _load(stream) != _MAGIC_NUMBER or _load(stream) != _PROTOCOL_VERSION:
-            raise ModelError(f"{path.name} is not a legacy PyTorch checkpoint; save it with "
-                             "torch.save(..., _use_new_zipfile_serialization=False)")
-        if not _load(stream)["little_endian"]:
-            raise ModelError(f"{path.name} was written on a big-endian machine, which is not supported")
-        tensors, keys = _load(stream), _load(stream)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path.name} is not a legacy PyTorch checkpoint or is damaged: {error}") from error
+        return _read(BytesIO(path.read_bytes()))
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    except Exception as error:
+        # The documentation of pickle leaves open which exceptions a damaged stream raises.
+        raise ModelError(f"{path.name} is not a legacy PyTorch checkpoint, or is damaged: {error}") from error
+
+
+def _read(stream: BytesIO) -> dict[str, Array]:
+    magic_number, protocol_version, machine, tensors, keys = (
+        _TensorUnpickler(stream).load() for _ in range(5)
+    )
+    if (magic_number, protocol_version) != (_MAGIC_NUMBER, _PROTOCOL_VERSION):
+        raise ModelError("not the magic number and version of a legacy PyTorch checkpoint")
+    if not machine["little_endian"]:
+        raise ModelError("written on a big-endian machine, which is not supported")
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
-        raise ModelError(f"{path.name} holds something else than named tensors; save the model's state_dict()")
-    return _with_data(tensors, _read_storages(stream, path, keys, tensors), path)
+        raise ModelError("holds something else than named tensors; save the model's state_dict()")
+    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    data = {key: _read_storage(stream, storages[key]) for key in keys}
+    return {name: _with_data(name, tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
-def _read_storages(
-    stream: BytesIO, path: Path, keys: list[str], tensors: dict[str, _Tensor]
-) -> dict[str, npt.NDArray[Any]]:
-    known = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    storages = {}
-    for key in keys:
-        if key not in known:
-            raise ModelError(f"{path.name} has a storage {key} that no tensor uses; the file is damaged")
-        storage = known[key]
-        elements = int.from_bytes(stream.read(8), "little")
-        data = stream.read(storage.elements * np.dtype(storage.dtype).itemsize)
-        if elements != storage.elements or len(data) != elements * np.dtype(storage.dtype).itemsize:
-            raise ModelError(f"{path.name} is truncated or damaged at storage {key}; install its package again")
-        storages[key] = np.frombuffer(data, storage.dtype)
-    return storages
+def _read_storage(stream: BytesIO, storage: _Storage) -> Array:
+    elements = int.from_bytes(stream.read(8), "little")
+    if elements != storage.elements:
+        raise ModelError(
+            f"storage {storage.key} has {elements} elements where {storage.elements} were announced"
+        )
+    length_bytes = elements * np.dtype(storage.dtype).itemsize
+    content = stream.read(length_bytes)
+    if len(content) != length_bytes:
+        raise ModelError(f"truncated in storage {storage.key}")
+    return np.frombuffer(content, storage.dtype)
 
 
-def _with_data(
-    tensors: dict[str, _Tensor], storages: dict[str, npt.NDArray[Any]], path: Path
-) -> dict[str, npt.NDArray[Any]]:
-    result = {}
-    for name, tensor in tensors.items():
-        if tensor.storage.key not in storages:
-            raise ModelError(f"{path.name}: the data of tensor {name} are missing; the file is damaged")
-        data = storages[tensor.storage.key]
-        # Weights converted from other frameworks are often transposed views, so strides (in elements) count.
-        steps = [(length - 1) * stride for length, stride in zip(tensor.shape, tensor.strides, strict=True)]
-        if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or tensor.offset + sum(steps) >= data.size:
-            raise ModelError(f"{path.name}: tensor {name} reaches outside its storage; the file is damaged")
-        byte_strides = tuple(stride * data.itemsize for stride in tensor.strides)
-        view = np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.shape, byte_strides, writeable=False)
-        result[name] = np.ascontiguousarray(view).reshape(tensor.shape)
-    return result
+def _with_data(name: str, tensor: _Tensor, data: Array) -> Array:
+    """Return a copy of the tensor; weights converted from other frameworks are often transposed views."""
+    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
+    if min((tensor.offset, *tensor.strides)) < 0 or min((1, *tensor.shape)) < 1 or last >= data.size:
+        raise ModelError(f"tensor {name} is empty or reaches outside its storage")
+    strides = tuple(step * data.itemsize for step in tensor.strides)
+    view = np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.shape, strides, writeable=False)
+    return view.copy(order="C")
 
 
 def _rebuild_tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_training_state: object
 ) -> _Tensor:
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _load(stream: BytesIO) -> Any:
-    return _TensorUnpickler(stream).load()
+    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
 
 _ALLOWED: dict[tuple[str, str], Callable[..., object] | str] = {
@@ -121,16 +114,17 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a global of the checkpoint, or refuse it."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
+        if (module, name) not in _ALLOWED:
             raise ModelError(
                 f"the checkpoint asks for {module}.{name}, which is no tensor and could run code; refused"
-            ) from None
+            )
+        return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Return the storage that a tensor refers to: pid is ("storage", type, key, device, elements, view)."""
+        """Return the storage that a tensor names: pid is ("storage", type, key, device, elements, view)."""
         kind, dtype, key, _device, elements, view = pid
         if kind != "storage" or view is not None or not isinstance(dtype, str):
-            raise ModelError("the checkpoint refers to its data in a way that is not supported; save a state_dict()")
+            raise ModelError(
+                "refers to its data in a way that is not supported; save the model's state_dict()"
+            )
         return _Storage(str(key), dtype, int(elements))
