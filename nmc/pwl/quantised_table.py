@@ -1,0 +1,211 @@
+"""Tables in integers: what the accelerator's table memory holds, and its exact meaning.
+
+The segments are those of the real-valued table. A slope is rounded to 16 bits at the largest shift that it
+and its intercept allow; the intercept is then chosen anew, so that the deviation from the function over the
+integers of the segment is the same above and below.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nmc.pwl.functions import FloatArray, Function, TableError
+from nmc.pwl.segments import SAMPLE_FRACTIONS
+from nmc.quant import fixed_point
+
+if TYPE_CHECKING:
+    from nmc.pwl.table import Table
+
+SLOPE_LIMIT = (1 << 15) - 1
+"""Largest magnitude of a stored slope."""
+INTERCEPT_MAGNITUDE_BITS = 46
+"""|intercept| + half < 2^46; a wide input times a slope is as small, so their sum fits 48 bits."""
+EXHAUSTIVE_BITS = 16
+"""Inputs up to this width are fitted and measured on every integer, wider ones on samples of each segment."""
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedTable:
+    """Integer segments: y = saturate((slopes[i] * x + intercepts[i] + half) >> shifts[i]), i = address(x).
+
+    slopes int16, intercepts int64, shifts uint8, all [entries]; half is 2^(shift-1), or 0. Uniform addressing
+    uses `origin` and `shift`; octaves `e_min`, `mantissa_bits` and `signed`; breakpoints the sorted int32
+    `breakpoints` [entries-1]. Fields after `output_bits` are for reports: errors are in real units, rounding
+    of the output included, over the integers of the range fitted; `table_max_error` is the real-valued
+    table's part of it.
+    """
+
+    addressing: str
+    origin: int
+    shift: int
+    e_min: int
+    mantissa_bits: int
+    signed: bool
+    breakpoints: NDArray[np.int32]
+    slopes: NDArray[np.int16]
+    intercepts: NDArray[np.int64]
+    shifts: NDArray[np.uint8]
+    output_bits: int
+    input_bits: int = 16
+    function: Function | None = None
+    lo: float = 0.0
+    hi: float = 0.0
+    input_scale: float = 1.0
+    output_scale: float = 1.0
+    table_max_error: float = 0.0
+    max_error: float = 0.0
+    mean_error: float = 0.0
+
+    @property
+    def entries(self) -> int:
+        """The number of segments."""
+        return len(self.slopes)
+
+    def address(self, x: ArrayLike) -> NDArray[np.int64]:
+        """The entry for each integer x; int64, of x's shape."""
+        if self.addressing == "uniform":
+            return fixed_point.uniform_address(x, self.origin, self.shift, self.entries)
+        if self.addressing == "octave":
+            return fixed_point.octave_address(x, self.e_min, self.mantissa_bits, self.entries, self.signed)
+        return fixed_point.breakpoint_address(x, self.breakpoints)
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.int64]:
+        """The table's integer outputs, int64 of x's shape, saturated to `output_bits`."""
+        index = self.address(x)
+        return fixed_point.pwl(x, index, self.slopes, self.intercepts, self.shifts, self.output_bits)
+
+
+def quantise_table(
+    table: "Table", input_scale: float, output_scale: float, input_bits: int, output_bits: int
+) -> QuantisedTable:
+    """The integer table of a real one; see `Table.quantise`."""
+    origin, shift, breakpoints = _integer_addressing(table, input_scale, input_bits)
+    order = entry_order(table.entries, table.signed)
+    slopes, intercepts, shifts = _rounded_lines(
+        table.slopes[order] * (input_scale / output_scale), table.intercepts[order] / output_scale
+    )
+    rounded = QuantisedTable(
+        addressing=table.addressing,
+        origin=origin,
+        shift=shift,
+        e_min=table.e_min,
+        mantissa_bits=table.mantissa_bits,
+        signed=table.signed,
+        breakpoints=breakpoints,
+        slopes=slopes,
+        intercepts=intercepts,
+        shifts=shifts,
+        input_bits=input_bits,
+        output_bits=output_bits,
+        function=table.function,
+        lo=table.lo,
+        hi=table.hi,
+        input_scale=float(input_scale),
+        output_scale=float(output_scale),
+        table_max_error=table.max_error,
+    )
+    x, weight = _sampled_integers(table, input_scale, input_bits)
+    real, index = x * input_scale, rounded.address(x)
+    wanted = table.function(real)
+    holds = (real >= table.left[order][index]) & (real <= table.right[order][index]) & np.isfinite(wanted)
+    x, index, wanted, weight = x[holds], index[holds], wanted[holds], weight[holds]
+    intercepts = _centred_intercepts(rounded, x, index, wanted / output_scale)
+    for array in (breakpoints, slopes, intercepts, shifts):
+        array.setflags(write=False)
+    return _measured(replace(rounded, intercepts=intercepts), x, wanted, weight)
+
+
+def entry_order(entries: int, signed: bool) -> NDArray[np.int64]:
+    """Which segment, counted upward in x, each entry of the integer table holds.
+
+    A signed table has the segments of x >= 0 first and then those of x < 0, both by growing magnitude.
+    """
+    ascending = np.arange(entries)
+    return (
+        np.concatenate([ascending[entries // 2 :], ascending[: entries // 2][::-1]]) if signed else ascending
+    )
+
+
+def _measured(
+    table: QuantisedTable, x: NDArray[np.int64], wanted: FloatArray, weight: FloatArray
+) -> QuantisedTable:
+    """The table with its error in real units over those of the integers x that lie in the fitted range."""
+    inside = (x * table.input_scale >= table.lo) & (x * table.input_scale <= table.hi)
+    if not inside.any():
+        return table
+    error = np.abs(table(x[inside]) * table.output_scale - wanted[inside])
+    mean = float(np.average(error, weights=weight[inside]))
+    return replace(table, max_error=float(error.max()), mean_error=mean)
+
+
+def _integer_addressing(table: "Table", scale: float, bits: int) -> tuple[int, int, NDArray[np.int32]]:
+    """Origin, shift and breakpoints of the same segments on the integers of the input."""
+    none = np.zeros(0, np.int32)
+    if not (np.isfinite(scale) and scale > 0):
+        raise TableError(f"{table.function}: the input scale is {scale}; it must be a positive number")
+    fitted_for = table.input_step
+    if fitted_for is not None and abs(fitted_for - scale) <= 1e-12 * scale and bits == table.input_bits:
+        if table.addressing == "uniform":
+            return round(table.origin / scale), round(np.log2(table.width / scale)), none
+        if table.addressing == "octave":
+            return 0, 0, none
+    elif table.addressing != "breakpoints":
+        raise TableError(
+            f"{table.function}: {table.addressing} segments were not fitted for {bits}-bit inputs of scale "
+            f"{scale:g}; give fit_table input_step={scale:g} and input_bits={bits}"
+        )
+    limit = float(1 << 31)
+    first = np.ceil(table.boundaries / scale)
+    # The smallest integer whose real value is not below the boundary, whatever the division rounded to.
+    first += (first * scale < table.boundaries).astype(np.float64)
+    first -= ((first - 1) * scale >= table.boundaries).astype(np.float64)
+    return 0, 0, np.clip(first, -limit, limit - 1).astype(np.int32)
+
+
+def _rounded_lines(
+    slopes: FloatArray, intercepts: FloatArray
+) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.uint8]]:
+    """Lines y = slope * x + intercept of integers, as integer slopes and intercepts at the largest shifts."""
+    # frexp: |slope| < 2^e, so slope * 2^(15-e) has 15 bits; rounding may carry into a sixteenth.
+    shift = 15 - np.frexp(slopes)[1]
+    shift -= np.abs(np.rint(np.ldexp(slopes, np.clip(shift, 0, 1000)))) > SLOPE_LIMIT
+    room = INTERCEPT_MAGNITUDE_BITS - np.frexp(np.abs(intercepts) + 2.0)[1]
+    shift = np.where(slopes == 0, room, np.minimum(shift, room))
+    shift = np.clip(shift, 0, INTERCEPT_MAGNITUDE_BITS)
+    integer_slopes = np.clip(np.rint(np.ldexp(slopes, shift)), -SLOPE_LIMIT, SLOPE_LIMIT).astype(np.int16)
+    return integer_slopes, _integer_intercepts(intercepts, shift), shift.astype(np.uint8)
+
+
+def _integer_intercepts(intercepts: FloatArray, shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    half = (np.int64(1) << shift.astype(np.int64)) >> 1
+    limit = (np.int64(1) << INTERCEPT_MAGNITUDE_BITS) - 1 - half
+    scaled = np.nan_to_num(np.ldexp(intercepts, shift.astype(np.int64)))
+    return np.clip(np.rint(np.clip(scaled, -limit, limit)).astype(np.int64), -limit, limit)
+
+
+def _centred_intercepts(
+    table: QuantisedTable, x: NDArray[np.int64], index: NDArray[np.int64], wanted: FloatArray
+) -> NDArray[np.int64]:
+    """Intercepts that centre the deviation of each rounded slope on its samples; others stay as they are."""
+    slope = np.ldexp(table.slopes.astype(np.float64), -table.shifts.astype(np.int64))
+    offset = wanted - slope[index] * x
+    highest, lowest = np.full(table.entries, -np.inf), np.full(table.entries, np.inf)
+    np.maximum.at(highest, index, offset)
+    np.minimum.at(lowest, index, offset)
+    sampled = np.isfinite(highest)
+    centre = np.where(sampled, 0.5 * (np.where(sampled, highest, 0.0) + np.where(sampled, lowest, 0.0)), 0.0)
+    return np.where(sampled, _integer_intercepts(centre, table.shifts.astype(np.int64)), table.intercepts)
+
+
+def _sampled_integers(table: "Table", scale: float, bits: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Integers to fit and measure on, and how many neighbours each of them stands for."""
+    limit = 1 << (bits - 1)
+    if bits <= EXHAUSTIVE_BITS:
+        return np.arange(-limit, limit, dtype=np.int64), np.ones(2 * limit)
+    left = np.clip(table.left / scale, -limit, limit - 1)
+    right = np.clip(table.right / scale, -limit, limit - 1)
+    sampled = np.rint(left[:, None] + (right - left)[:, None] * SAMPLE_FRACTIONS).astype(np.int64)
+    weight = np.gradient(SAMPLE_FRACTIONS)[None, :] * (right - left)[:, None]
+    return sampled.ravel(), weight.ravel()

@@ -1,0 +1,189 @@
+"""What is to be fitted, and what a fit consists of: the vocabulary that the addressing strategies share."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nmc.pwl.curve import Curve
+from nmc.pwl.fit import LineRule, Lines, fit_lines
+from nmc.pwl.functions import FloatArray, Function, TableError
+
+MAXIMUM_ENTRIES = 256
+"""Entries of the accelerator's table memory."""
+MAXIMUM_BREAKPOINT_ENTRIES = 64
+"""Segments that the comparator tree can tell apart."""
+MINIMUM_ENTRIES_WITH_TAILS = 64
+"""From this size on, a table spends an entry on each side where the function goes on along a known line."""
+
+_ENDS = 2.0 ** -np.arange(2.0, 22.0)
+SAMPLE_FRACTIONS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 33), _ENDS, 1.0 - _ENDS]))
+"""Where a segment's error is measured, as fractions of its width: even, and dense towards both ends, since a
+wide outer segment bends only near its inner end."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function on [lo, hi] and how to fit it.
+
+    `input_step` is the input's scale, when boundaries must fall on its integers of `input_bits` bits.
+    `density` is the probability density of the argument, when expected squared error counts instead of
+    maximum error.
+    """
+
+    function: Function
+    lo: float
+    hi: float
+    rule: LineRule
+    mode: str = "minimax"
+    input_step: float | None = None
+    input_bits: int = 16
+    density: Callable[[FloatArray], FloatArray] | None = None
+
+    def reserves(self, count: int) -> tuple[bool, bool]:
+        """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi."""
+        below, above = (
+            tail is not None and count >= MINIMUM_ENTRIES_WITH_TAILS for tail in self.function.tails
+        )
+        if self.input_step is not None:
+            limit = 1 << (self.input_bits - 1)
+            below = below and round(self.lo / self.input_step) > -limit
+            above = above and round(self.hi / self.input_step) < limit - 1
+        return below, above
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Lines in ascending order of x, the extents they hold on, and what addresses them.
+
+    `left` and `right` [entries] may be infinite, and outside the fitted range. `boundaries` [entries-1] lie
+    between consecutive entries, each belonging to the entry above it. Uniform addressing has `origin` and
+    `width`; octaves have `e_min`, `mantissa_bits` and `signed`.
+    """
+
+    addressing: str
+    boundaries: FloatArray
+    left: FloatArray
+    right: FloatArray
+    slopes: FloatArray
+    intercepts: FloatArray
+    origin: float = 0.0
+    width: float = 0.0
+    e_min: int = 0
+    mantissa_bits: int = 0
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Deviation from the function over the fitted range: maximum, mean, and root of the expected square."""
+
+    maximum: float
+    mean: float
+    expected: float
+
+    def score(self, problem: Problem) -> float:
+        """What the fit minimises: the expected error when a density is known, else the maximum."""
+        return self.maximum if problem.density is None else self.expected
+
+
+def fitted_range(
+    function: Function, lo: float, hi: float, step: float | None, bits: int
+) -> tuple[float, float]:
+    """[lo, hi] cut to the function's domain, moved off excluded points, put on the integer grid if any.
+
+    An empty interval becomes the smallest one that can be fitted. Raises TableError when there is nothing to
+    fit.
+    """
+    if not (math.isfinite(lo) and math.isfinite(hi)) or lo > hi:
+        raise TableError(
+            f"{function}: the range [{lo:g}, {hi:g}] is not a finite interval; give its ends in order"
+        )
+    first, last = function.domain
+    if hi < first or lo > last:
+        raise TableError(f"{function} is not defined on [{lo:g}, {hi:g}], only on [{first:g}, {last:g}]")
+    lo, hi = max(lo, first), min(hi, last)
+    limit = (1 << (bits - 1)) if step is not None else 0
+    unit = step if step is not None else ((hi - lo) or max(abs(lo), 1.0)) * 2.0**-15
+    if step is not None:
+        low, high = max(_steps(lo, step, math.floor), -limit), min(_steps(hi, step, math.ceil), limit - 1)
+        lo = (low if low * step >= first else low + 1) * step
+        hi = (high if high * step <= last else high - 1) * step
+    for point in function.excluded:
+        lo = point + unit if abs(lo - point) < 0.5 * unit else lo
+        hi = point - unit if abs(hi - point) < 0.5 * unit else hi
+    if hi <= lo:
+        lo, hi = (
+            (lo, lo + unit)
+            if lo + unit <= min(last, (limit - 1) * unit if limit else last)
+            else (lo - unit, lo)
+        )
+    return (lo, hi) if step is None else (round(lo / step) * step, round(hi / step) * step)
+
+
+def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
+    """The same segments with the lines of the problem's rule, and tails where the function has them.
+
+    An end segment outside the range takes the tail's slope. So does one inside it when that is no worse than
+    the worst segment: beyond the range it then stays right instead of running off along a fitted line.
+    """
+    left, right = (
+        np.clip(segments.left, problem.lo, problem.hi),
+        np.clip(segments.right, problem.lo, problem.hi),
+    )
+    lines = fit_lines(curve, left, right, problem.rule)
+    segments = replace(segments, slopes=lines.slopes, intercepts=lines.intercepts)
+    if len(left) < 3:
+        return segments
+    for side, entry in ((0, 0), (1, -1)):
+        segments = _with_tail(problem, segments, lines, side, entry)
+    return segments
+
+
+def errors_of(problem: Problem, segments: Segments) -> Errors:
+    """The error of the segments on [problem.lo, problem.hi], each line measured on its own extent."""
+    left, right = (
+        np.clip(segments.left, problem.lo, problem.hi),
+        np.clip(segments.right, problem.lo, problem.hi),
+    )
+    reached = right > left
+    left, width = left[reached, None], (right - left)[reached, None]
+    x = left + width * SAMPLE_FRACTIONS
+    line = segments.slopes[reached, None] * x + segments.intercepts[reached, None]
+    error = np.abs(line - problem.function(x))
+    spacing = np.gradient(SAMPLE_FRACTIONS) * width
+    spacing[:, [0, -1]] *= 0.5
+    weight = spacing if problem.density is None else spacing * problem.density(x)
+    weight = weight / weight.sum()
+    return Errors(
+        float(error.max()), float((weight * error).sum()), float(np.sqrt((weight * error**2).sum()))
+    )
+
+
+def _steps(value: float, step: float, rounding: Callable[[float], int]) -> int:
+    """value / step rounded outward, unless it is a whole number up to the division's own rounding."""
+    nearest = round(value / step)
+    return nearest if abs(value / step - nearest) <= 1e-9 * max(1, abs(nearest)) else rounding(value / step)
+
+
+def _with_tail(problem: Problem, segments: Segments, lines: Lines, side: int, entry: int) -> Segments:
+    tail = problem.function.tails[side]
+    outside = np.isinf(segments.left[0] if side == 0 else segments.right[-1])
+    if tail is None or (problem.mode == "chord" and not outside):
+        return segments
+    inner = float(segments.right[0] if side == 0 else segments.left[-1])
+    reach = np.concatenate([[0.0], np.logspace(-6.0, 3.0, 160)]) * (problem.hi - problem.lo)
+    x = inner - reach if side == 0 else inner + reach
+    offset = np.append(problem.function(x) - tail[0] * x, tail[1])
+    highest, lowest = float(offset.max()), float(offset.min())
+    if not outside and 0.5 * (highest - lowest) > lines.errors.max():
+        return segments
+    slopes, intercepts = segments.slopes.copy(), segments.intercepts.copy()
+    slopes[entry], intercepts[entry] = tail[0], 0.5 * (highest + lowest)
+    left, right = segments.left.copy(), segments.right.copy()
+    if side == 0:
+        left[0] = -math.inf
+    else:
+        right[-1] = math.inf
+    return replace(segments, slopes=slopes, intercepts=intercepts, left=left, right=right)

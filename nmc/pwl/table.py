@@ -1,0 +1,229 @@
+"""Tables of line segments in real numbers: how one is fitted, and what it evaluates to."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nmc.pwl.breakpoints import breakpoint_segments, density_of, exact_segments
+from nmc.pwl.curve import trace
+from nmc.pwl.fit import LineRule, chord_lines, minimax_lines, weighted_lines
+from nmc.pwl.functions import FloatArray, Function, TableError, function_named
+from nmc.pwl.octave import is_signed, octave_segments, spans_octaves
+from nmc.pwl.quantised_table import QuantisedTable, quantise_table
+from nmc.pwl.segments import MAXIMUM_ENTRIES, Errors, Problem, Segments, errors_of, fitted_range
+from nmc.pwl.uniform import uniform_segments
+
+ADDRESSINGS = ("auto", "uniform", "octave", "breakpoints")
+MODES = ("minimax", "chord")
+OCTAVES_BEFORE_OCTAVE_ADDRESSING = 3.0
+"""An argument that spans more than eight-fold is addressed by octaves when its function prefers them."""
+
+Histogram = tuple[ArrayLike, ArrayLike]
+"""(counts [n], ascending edges [n+1]) of the values that the input took in calibration."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A function's line segments: value = slopes[i] * x + intercepts[i] with i = address(x), in float64.
+
+    Entries ascend with x. `boundaries` [entries-1] separate consecutive entries, a boundary belonging to the
+    entry above it. `left` and `right` are the extents on which each entry's line was fitted (infinite where
+    it holds for good). `lo` and `hi` are the fitted range, over which `max_error` and `mean_error` are
+    measured.
+    """
+
+    function: Function
+    addressing: str
+    mode: str
+    lo: float
+    hi: float
+    boundaries: FloatArray
+    slopes: FloatArray
+    intercepts: FloatArray
+    left: FloatArray
+    right: FloatArray
+    max_error: float
+    mean_error: float
+    origin: float = 0.0
+    width: float = 0.0
+    e_min: int = 0
+    mantissa_bits: int = 0
+    signed: bool = False
+    input_step: float | None = None
+    input_bits: int = 16
+
+    @property
+    def entries(self) -> int:
+        """The number of segments."""
+        return len(self.slopes)
+
+    def address(self, x: ArrayLike) -> np.ndarray:
+        """The entry for each x; int64, of x's shape."""
+        return np.searchsorted(self.boundaries, np.asarray(x, np.float64), side="right")
+
+    def __call__(self, x: ArrayLike) -> FloatArray:
+        """The table's values, float64 of x's shape."""
+        x = np.asarray(x, np.float64)
+        index = self.address(x)
+        return self.slopes[index] * x + self.intercepts[index]
+
+    def quantise(
+        self, input_scale: float, output_scale: float, input_bits: int = 16, output_bits: int = 16
+    ) -> QuantisedTable:
+        """The integer table for inputs and outputs of these scales, with the same segments.
+
+        Raises TableError when uniform or octave segments were not fitted for this input scale.
+        """
+        return quantise_table(self, input_scale, output_scale, input_bits, output_bits)
+
+
+def fit_table(
+    function: str | Function,
+    lo: float,
+    hi: float,
+    *,
+    params: Mapping[str, float] | None = None,
+    segments: int = MAXIMUM_ENTRIES,
+    addressing: str = "auto",
+    mode: str = "minimax",
+    granularity: float | None = None,
+    max_error: float | None = None,
+    input_step: float | None = None,
+    input_bits: int = 16,
+    histogram: Histogram | None = None,
+) -> Table:
+    """The best table of at most `segments` entries for a function on [lo, hi].
+
+    A piecewise linear function gets its exact segments. Otherwise `addressing` "auto" takes octaves when the
+    function prefers them and the range spans more than eight-fold, else the addressing with the smaller
+    maximum error (expected squared error with a histogram). `granularity` asks for uniform segments of that
+    width, as in the paper's experiments. `max_error` asks for the fewest entries that meet it; when none
+    does, the best table within `segments` is returned, and its `max_error` tells. `input_step` is the input's
+    scale: boundaries then fall on its integers, so that the quantised table has the same segments. Raises
+    TableError.
+    """
+    _check_options(segments, addressing, mode, granularity, input_step, histogram)
+    resolved = function_named(function, params) if isinstance(function, str) else function
+    lo, hi = fitted_range(resolved, lo, hi, input_step, input_bits)
+    density = None
+    if histogram is not None:
+        counts, edges = histogram
+        density = density_of(np.asarray(counts, np.float64), np.asarray(edges, np.float64))
+    problem = Problem(resolved, lo, hi, _line_rule(mode, density), mode, input_step, input_bits, density)
+    if resolved.pieces and addressing in ("auto", "breakpoints"):
+        return _table(problem, exact_segments(resolved), Errors(0.0, 0.0, 0.0))
+    strategies = _strategies(problem, addressing, granularity)
+    if max_error is None:
+        return _best(problem, strategies, segments)
+    return _smallest(problem, strategies, segments, max_error)
+
+
+_Strategy = Callable[[int], Segments]
+
+
+def _strategies(problem: Problem, addressing: str, granularity: float | None) -> list[_Strategy]:
+    """What to try: each takes the number of entries allowed and returns segments."""
+    span = f"[{problem.lo:g}, {problem.hi:g}]"
+    both_signs = problem.lo < 0 < problem.hi and 0.0 in problem.function.excluded
+    prefers = (
+        problem.function.octaves
+        and granularity is None
+        and spans_octaves(problem, OCTAVES_BEFORE_OCTAVE_ADDRESSING)
+    )
+    if addressing == "octave" or (addressing == "auto" and prefers):
+        if problem.hi <= 0 and not is_signed(problem):
+            raise TableError(f"{problem.function}: octave addressing needs positive inputs, not {span}")
+        return [lambda count: octave_segments(problem, count)]
+    if both_signs:
+        raise TableError(f"{problem.function} has a pole in {span}; use octave addressing")
+    curve = trace(problem.function, problem.lo, problem.hi)
+    strategies: list[_Strategy] = []
+    if addressing in ("auto", "uniform"):
+        strategies.append(lambda count: uniform_segments(problem, curve, count, granularity))
+    if addressing == "breakpoints" or (addressing == "auto" and granularity is None):
+        strategies.append(lambda count: breakpoint_segments(problem, curve, count))
+    return strategies
+
+
+def _best(problem: Problem, strategies: list[_Strategy], count: int) -> Table:
+    """The table with the least error of those that the strategies make of `count` entries."""
+    candidates = [(made, errors_of(problem, made)) for made in (strategy(count) for strategy in strategies)]
+    chosen, errors = min(candidates, key=lambda candidate: candidate[1].score(problem))
+    return _table(problem, chosen, errors)
+
+
+def _smallest(problem: Problem, strategies: list[_Strategy], count: int, max_error: float) -> Table:
+    """The table with the fewest entries that meets the error, by bisection; else the best of `count`."""
+    met = _best(problem, strategies, count)
+    too_few, enough = 0, count
+    while met.max_error <= max_error and enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        tried = _best(problem, strategies, middle)
+        if tried.max_error <= max_error:
+            met, enough = tried, middle
+        else:
+            too_few = middle
+    return met
+
+
+def _line_rule(mode: str, density: Callable[[FloatArray], FloatArray] | None) -> LineRule:
+    if mode == "chord":
+        return chord_lines
+    return minimax_lines if density is None else weighted_lines(density)
+
+
+def _table(problem: Problem, segments: Segments, errors: Errors) -> Table:
+    arrays = {
+        name: getattr(segments, name) for name in ("boundaries", "slopes", "intercepts", "left", "right")
+    }
+    for array in arrays.values():
+        array.setflags(write=False)
+    return Table(
+        function=problem.function,
+        addressing=segments.addressing,
+        mode=problem.mode,
+        lo=problem.lo,
+        hi=problem.hi,
+        max_error=errors.maximum,
+        mean_error=errors.mean,
+        origin=segments.origin,
+        width=segments.width,
+        e_min=segments.e_min,
+        mantissa_bits=segments.mantissa_bits,
+        signed=segments.signed,
+        input_step=problem.input_step,
+        input_bits=problem.input_bits,
+        **arrays,
+    )
+
+
+def _check_options(
+    segments: int,
+    addressing: str,
+    mode: str,
+    granularity: float | None,
+    input_step: float | None,
+    histogram: Histogram | None,
+) -> None:
+    if not 1 <= segments <= MAXIMUM_ENTRIES:
+        raise TableError(f"a table has 1 to {MAXIMUM_ENTRIES} segments, not {segments}")
+    if addressing not in ADDRESSINGS:
+        raise TableError(f"there is no addressing {addressing!r}; choose from {', '.join(ADDRESSINGS)}")
+    if mode not in MODES:
+        raise TableError(f"there is no fitting mode {mode!r}; choose from {', '.join(MODES)}")
+    for name, value in (("granularity", granularity), ("input step", input_step)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise TableError(f"the {name} is {value}; it must be a positive number")
+    if granularity is not None and addressing not in ("auto", "uniform"):
+        raise TableError(
+            f"a granularity makes uniform segments, not {addressing} ones; leave out one of the two"
+        )
+    if histogram is not None:
+        counts, edges = (np.asarray(part, np.float64) for part in histogram)
+        if len(edges) != len(counts) + 1 or (np.diff(edges) <= 0).any() or not counts.sum() > 0:
+            raise TableError(
+                "a histogram is (counts [n], ascending edges [n+1]) with at least one count above 0"
+            )

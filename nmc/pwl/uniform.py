@@ -1,0 +1,114 @@
+"""Uniform addressing: segments of one width, found by a subtraction and a shift; the outer two extend.
+
+Widths are powers of two of the input's integers. When the whole range would need wide segments, narrow ones
+may be better spent on the part that bends, with the two outer segments swallowing nearly straight remainders.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmc.pwl.curve import Curve
+from nmc.pwl.fit import fit_lines
+from nmc.pwl.functions import FloatArray
+from nmc.pwl.segments import Problem, Segments, errors_of, fitted
+
+_VIRTUAL_BITS = 20
+"""Without an input step, a segment of the evenly divided range is 2^20 steps of an imagined one."""
+_PROBES = 130
+"""Places where an outer segment may end, tried when the range is wider than the window of segments."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Integers that stand for the real values offset + integer * step, and the range's ends among them."""
+
+    step: float
+    offset: float
+    lo: int
+    hi: int
+
+    def real(self, integers: NDArray[np.int64]) -> FloatArray:
+        return np.asarray(self.offset + integers * self.step, np.float64)
+
+
+def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: float | None) -> Segments:
+    """At most `count` segments of the width that gives the least error, or of the width `granularity`.
+
+    With an input step, the granularity is rounded to the nearest power of two of it.
+    """
+    grid, shift = _grid(problem, count, granularity)
+    if granularity is not None:
+        return _at_shift(problem, curve, grid, count, shift)
+    while _blocks(problem, grid, count, shift)[1] > count:
+        shift += 1
+    best = _at_shift(problem, curve, grid, count, shift)
+    best_error = errors_of(problem, best).score(problem)
+    while shift > 0:
+        shift -= 1
+        tried = _at_shift(problem, curve, grid, count, shift)
+        error = errors_of(problem, tried).score(problem)
+        if error >= best_error:
+            break
+        best, best_error = tried, error
+    return best
+
+
+def _grid(problem: Problem, count: int, granularity: float | None) -> tuple[_Grid, int]:
+    """The integer grid, and the shift to begin with."""
+    lo, hi, step = problem.lo, problem.hi, problem.input_step
+    if step is not None:
+        shift = max(0, round(float(np.log2(granularity / step)))) if granularity is not None else 0
+        return _Grid(step, 0.0, round(lo / step), round(hi / step)), shift
+    if granularity is not None:
+        step = granularity * 2.0**-_VIRTUAL_BITS
+        # Ends that are multiples of the granularity must stay so: 0.3 / 0.1 is not 3.
+        return _Grid(step, 0.0, round(lo / step), round(hi / step)), _VIRTUAL_BITS
+    below, above = problem.reserves(count)
+    step = (hi - lo) / (max(count - below - above, 1) << _VIRTUAL_BITS)
+    # One step short of the end, which then belongs to the last segment and not to a tail.
+    return _Grid(step, lo, 0, round((hi - lo) / step) - above), _VIRTUAL_BITS
+
+
+def _blocks(problem: Problem, grid: _Grid, count: int, shift: int) -> tuple[int, int, bool, bool]:
+    """First block of 2^shift integers, number of blocks to cover the range, and which ends are tails."""
+    below, above = problem.reserves(count)
+    first, last = grid.lo >> shift, (grid.hi - (not above)) >> shift
+    if problem.input_step is not None:
+        limit = 1 << (problem.input_bits - 1)
+        below, above = below and first << shift > -limit, above and (last + 1) << shift < limit
+    return first - below, last - first + 1 + below + above, below, above
+
+
+def _at_shift(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: int) -> Segments:
+    """Segments of 2^shift integers: over the whole range if `count` suffice, else where they serve best."""
+    first, blocks, below, above = _blocks(problem, grid, count, shift)
+    if blocks > count:
+        first, blocks, below, above = _placed(problem, curve, grid, count, shift), count, False, False
+    edges = grid.real(np.arange(first + 1, first + blocks, dtype=np.int64) << shift)
+    left = np.concatenate([[-np.inf if below else problem.lo], edges])
+    right = np.concatenate([edges, [np.inf if above else problem.hi]])
+    unfitted = np.zeros(blocks)
+    origin, width = grid.offset + (first << shift) * grid.step, grid.step * (1 << shift)
+    segments = Segments("uniform", edges, left, right, unfitted, unfitted, origin=origin, width=width)
+    return fitted(problem, curve, segments)
+
+
+def _placed(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: int) -> int:
+    """The first block of the window of `count` blocks whose outer two, made to reach the ends, fit best."""
+    lowest, highest = (grid.lo >> shift) + 1, ((grid.hi - 1) >> shift) - max(count - 2, 0)
+    if count < 3:
+        return (lowest + highest) // 2 - 1
+    ends = np.array([problem.lo]), np.array([problem.hi])
+    probes = np.unique(curve.points(*ends, _PROBES)[0])[1:-1]
+    lo, hi = np.full_like(probes, problem.lo), np.full_like(probes, problem.hi)
+    below, above = fit_lines(curve, lo, probes).errors, fit_lines(curve, probes, hi).errors
+    window = (count - 2) * grid.step * (1 << shift)
+    wanted = np.concatenate([probes, probes - window]) - grid.offset
+    blocks = np.unique(np.clip(np.round(wanted / (grid.step * (1 << shift))), lowest, highest)).astype(
+        np.int64
+    )
+    edges = grid.real(blocks << shift)
+    error = np.maximum(np.interp(edges, probes, below), np.interp(edges + window, probes, above))
+    return int(blocks[np.argmin(error)]) - 1
