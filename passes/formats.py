@@ -5,12 +5,13 @@ Narrow tensors (16 bits, or 8 where a product reads them in 8-bit mode) are the 
 normalisations read, differences inside a maximum, and the outputs of the model.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tvm import ir, relax
 
-from nmc.pwl.functions import FUNCTIONS
+from nmc.pwl.functions import function_named
 from nmc.quant.formats import TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
 from passes.matrix_form.im2col import IM2COL
@@ -105,11 +106,13 @@ def _is_square(plan: FormatPlan, value: relax.Call) -> bool:
 
 
 def _is_residual(plan: FormatPlan, binding: relax.VarBinding) -> bool:
-    """A sum of two computed tensors that is read more than once, and by no product."""
+    """A sum of two computed tensors that normalisations read: by their mean and otherwise, but by no other product."""
     if _kind(plan, binding.value) != "relax.add" or any(constant_value(a) is not None for a in binding.value.args):
         return False
     consumers = plan.consumers[binding.var.name]
-    return len(consumers) > 1 and not any(_reads_into_product(plan, consumer) for consumer in consumers)
+    if len(consumers) < 2 or any(_reads_into_product(plan, consumer) for consumer in consumers):
+        return False
+    return any(_reads_into_mean(plan, consumer) for consumer in consumers)
 
 
 def _is_excess(plan: FormatPlan, binding: relax.VarBinding) -> bool:
@@ -130,6 +133,21 @@ def _function(plan: FormatPlan, value: relax.Expr) -> str:
     return str(callee_attributes(plan.module, value)["function"]) if _kind(plan, value) == UNARY else ""
 
 
+def _spans_decades(plan: FormatPlan, value: relax.Expr) -> bool:
+    """Whether a binding applies a function whose table addresses by octaves, because its arguments span decades."""
+    if _kind(plan, value) != UNARY:
+        return False
+    attributes = callee_attributes(plan.module, value)
+    return function_named(str(attributes["function"]), dict(attributes["parameters"].items())).octaves  # type: ignore[attr-defined]
+
+
+def _reads_into_mean(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
+    kind = _kind(plan, consumer.value)
+    if kind in MOVES:
+        return any(_reads_into_mean(plan, further) for further in plan.consumers[consumer.var.name])
+    return kind == "relax.matmul" and is_uniform(consumer.value.args[1])
+
+
 def _reads_into_product(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
     """Whether the values reach, perhaps through moves, a product other than a plain sum or mean."""
     kind = _kind(plan, consumer.value)
@@ -145,16 +163,14 @@ def is_uniform(expr: relax.Expr) -> bool:
 
 
 def _needs_wide_argument(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
-    kind, function = _kind(plan, consumer.value), _function(plan, consumer.value)
-    if function:
-        return spans_decades(function) or (function == "relu" and consumer.var.name in plan.wide)
+    kind = _kind(plan, consumer.value)
+    if kind == UNARY:
+        relu_of_wide = _function(plan, consumer.value) == "relu" and consumer.var.name in plan.wide
+        return relu_of_wide or _spans_decades(plan, consumer.value)
+    if any(_is_excess(plan, further) for further in plan.consumers[consumer.var.name]):
+        return False
     keeps_width = kind in MOVES or kind in ("relax.add", "relax.subtract", IM2COL)
     return keeps_width and consumer.var.name in plan.wide and not _is_residual(plan, consumer)
-
-
-def spans_decades(function: str) -> bool:
-    """Whether a function's table addresses by octaves, because its arguments span decades."""
-    return function in FUNCTIONS and FUNCTIONS[function].addressing == "octave"
 
 
 def _format_of(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
@@ -195,7 +211,15 @@ def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
     bits = WIDE_BITS if _is_wide(plan, name) else _narrow_bits(plan, name)
     span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
     bound = min(span.magnitude * HEADROOM[bits], 3.0e38)
+    if _is_whole(plan, name):
+        return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, 1.0) / (2 ** (bits - 1) - 1))), bits)
     return TensorFormat(scale_for(-bound, bound, bits), bits)
+
+
+def _is_whole(plan: FormatPlan, name: str) -> bool:
+    """Whether the tensor is a cast of integers: a scale that is a power of two keeps them exact."""
+    definition = plan.definitions.get(name)
+    return definition is not None and _kind(plan, definition.value) == "relax.astype"
 
 
 def _is_wide(plan: FormatPlan, name: str) -> bool:
@@ -205,7 +229,7 @@ def _is_wide(plan: FormatPlan, name: str) -> bool:
     span, definition = plan.ranges.get(name), plan.definitions.get(name)
     if span is None or definition is None or span.low <= 0.0 or span.high / span.low < WIDE_RATIO:
         return False
-    return spans_decades(_function(plan, definition.value))
+    return _spans_decades(plan, definition.value)
 
 
 def _narrow_bits(plan: FormatPlan, name: str) -> int:

@@ -19,6 +19,9 @@ FLOAT32_HIGHEST = float(np.finfo(np.float32).max)
 NEGLIGIBLE_EXPONENT = -16.0
 """exp of anything smaller is below half a step of a 16-bit result, also where a row of many is summed."""
 
+FAR = 2.0**12
+"""A value this many times beyond the range that matters is a stand-in for infinity, as masks use it."""
+
 ACTIVE_DOMAINS: Mapping[str, TensorRange] = {
     "exp": TensorRange(NEGLIGIBLE_EXPONENT, FLOAT32_HIGHEST),
     "sigmoid": TensorRange(-12.0, 12.0),
@@ -48,20 +51,20 @@ def effective_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRan
     A tensor that only an exponential reads need not represent what underflows, nor the tensors that are added up to it:
     an attention mask of -3.4e38 then costs the scores no precision. What is cut off saturates.
     """
-    needed = _needed(module, ranges)
-    result = dict(ranges)
-    for name, need in needed.items():
-        if name in ranges:
-            low = min(max(ranges[name].low, need.low), ranges[name].high)
-            high = max(min(ranges[name].high, need.high), low)
-            result[name] = TensorRange(low, high)
-    return result
+    needed = needed_ranges(module, ranges)
+    return {name: cut(span, needed.get(name, EVERYTHING)) for name, span in ranges.items()}
+
+
+def cut(span: TensorRange, need: TensorRange) -> TensorRange:
+    """The part of a range inside `need`; its nearest point when they are disjoint."""
+    low = min(max(span.low, need.low), max(span.high, need.low))
+    return TensorRange(low, max(min(span.high, need.high), low))
 
 
 EVERYTHING = TensorRange(-FLOAT32_HIGHEST, FLOAT32_HIGHEST)
 
 
-def _needed(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
+def needed_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
     """For each variable, the interval outside which no consumer needs to tell values apart."""
     main = module["main"]
     needed: dict[str, TensorRange] = {}
@@ -90,7 +93,7 @@ def _need_of_argument(
 ) -> TensorRange:
     name = callee_name(module, call)
     if name == UNARY:
-        return ACTIVE_DOMAINS.get(str(callee_attributes(module, call)["function"]), EVERYTHING)
+        return _active_domain(callee_attributes(module, call))
     if name in MOVES or name == IM2COL:
         return own
     if name == "relax.maximum":
@@ -102,9 +105,17 @@ def _need_of_argument(
             return _need_of_term(name, index, own, range_of(other, ranges))
     if name == "relax.multiply" and own != EVERYTHING:
         factor = constant_value(call.args[1 - index])
-        if factor is not None and factor.size == 1 and float(factor.reshape(())) != 0.0:
+        # a product with a mask's minus infinity says nothing of its other factor, which must stay exact around zero
+        if factor is not None and factor.size == 1 and 1.0 / FAR < abs(float(factor.reshape(()))) < FAR:
             return _divided(own, float(factor.reshape(())))
     return EVERYTHING
+
+
+def _active_domain(attributes: Mapping[str, object]) -> TensorRange:
+    function, parameters = str(attributes["function"]), attributes["parameters"]
+    if function == "clip":
+        return TensorRange(float(parameters["lo"]), float(parameters["hi"]))  # type: ignore[index]
+    return ACTIVE_DOMAINS.get(function, EVERYTHING)
 
 
 def _need_of_term(name: str, index: int, own: TensorRange, other: TensorRange) -> TensorRange:

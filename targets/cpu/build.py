@@ -18,7 +18,7 @@ class CpuModule:
 
     def run(self, inputs: Sequence[np.ndarray], function: str = "main") -> list[np.ndarray]:
         """Calls `function` with arrays of exactly the shapes and types of its parameters; returns its outputs."""
-        arguments = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]
+        arguments = [tvm.runtime.tensor(np.asarray(array, order="C")) for array in inputs]
         result = self.machine[function](*arguments)
         outputs = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
         return [output.numpy() for output in outputs]

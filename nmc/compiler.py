@@ -1,0 +1,171 @@
+"""The compile driver: a model goes down the levels, one step a function, and every level is kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from tvm import ir
+
+from nmc.border import Border, find_border
+from nmc.calibration import collect_ranges, synthetic_samples
+from nmc.errors import CalibrationError, UnsupportedOperatorError
+from nmc.fallback import Fallback, find_fallback
+from nmc.frontend import ImportedModel, TensorSpec, import_model
+from nmc.options import DEFAULT_SEGMENTS, Options
+from nmc.pwl.table import Table, fit_table
+from nmc.quant.formats import TensorFormat, TensorRange
+from passes.expand_maximum import expand_maximum
+from passes.formats import plan_formats
+from passes.linearise import FittedTable, linearise
+from passes.partition import partition
+from passes.pipeline import lowering_passes
+from passes.quantise import quantise
+from passes.verify_matrix_form import VerifyMatrixForm, accelerator_functions
+from targets.gemm_accel.codegen import CompiledRegion, compile_region
+from targets.gemm_accel.config import AcceleratorConfig, load_config
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """All that a compile made, from level 1 to the command streams."""
+
+    imported: ImportedModel
+    options: Options
+    config: AcceleratorConfig
+    levels: Mapping[str, ir.IRModule]
+    """`relax` (level 1), `matrix_form` (level 2) and `quantised` (level 3); each `main` takes and returns user tensors."""
+    stages: Sequence[tuple[str, ir.IRModule]]
+    """The module after each pass, in order."""
+    tables: Sequence[FittedTable]
+    fallback: Sequence[Fallback]
+    partitioned: ir.IRModule
+    regions: Mapping[str, CompiledRegion]
+    """By symbol; empty for the cpu target."""
+    border: Border | None
+    """Not None when no operator runs on the host."""
+    warnings: Sequence[str]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs in order."""
+        return self.imported.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs in order."""
+        return self.imported.outputs
+
+
+def compile_model(
+    model: str | Path | onnx.ModelProto, options: Options, progress: Progress = lambda _step: None
+) -> Compilation:
+    """Compiles a model; raises an NmcError that names what cannot be compiled."""
+    config = load_config(options.config)
+    progress("importing the model")
+    imported = import_model(model, shapes=options.shapes, binds=options.binds)
+    stages: list[tuple[str, ir.IRModule]] = [("import", imported.module)]
+    progress("lowering to matrix form")
+    exact = lower(imported.module, stages)
+    progress("calibrating")
+    samples, warnings = calibration_samples(imported, options)
+    ranges = collect_ranges(exact, samples)
+    exact, ranges = expand_maximum(exact, ranges)
+    formats = plan_formats(exact, ranges, options.bits)
+    progress("fitting tables")
+    matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
+    stages += [("expand_maximum", exact), ("linearise", matrix_form)]
+    progress("quantising")
+    quantised = quantise(matrix_form, formats, tables)
+    partitioned = VerifyMatrixForm(partition(quantised))
+    stages += [("quantise", quantised), ("partition", partitioned)]
+    fallback = find_fallback(partitioned)
+    if options.require_full_offload and fallback:
+        raise UnsupportedOperatorError("not everything is offloaded: " + "; ".join(map(str, fallback)))
+    progress("generating commands")
+    regions = {
+        symbol: compile_region(function, config, partitioned)
+        for symbol, function in accelerator_functions(partitioned).items()
+        if options.target == "gemm-accel"
+    }
+    return Compilation(
+        imported=imported,
+        options=options,
+        config=config,
+        levels={"relax": imported.module, "matrix_form": matrix_form, "quantised": quantised},
+        stages=tuple(stages),
+        tables=tuple(tables.values()),
+        fallback=fallback,
+        partitioned=partitioned,
+        regions=regions,
+        border=find_border(partitioned, imported.inputs, imported.outputs),
+        warnings=warnings,
+    )
+
+
+def lower(module: ir.IRModule, stages: list[tuple[str, ir.IRModule]]) -> ir.IRModule:
+    """Matrix form with exact functions; the module after each pass is appended to `stages`."""
+    for transformation in lowering_passes():
+        module = transformation(module)
+        stages.append((str(transformation.info.name).removeprefix("nmc."), module))
+    return module
+
+
+def calibration_samples(
+    imported: ImportedModel, options: Options
+) -> tuple[list[list[np.ndarray]], tuple[str, ...]]:
+    """One list of arrays a sample, in the order of the inputs, and what to warn the user of.
+
+    Raises CalibrationError when the data's names, shapes or values do not fit the inputs.
+    """
+    data = options.calibration
+    if data is None:
+        warning = (
+            "no calibration data: ranges come from seeded synthetic inputs, so values that real data take may saturate; "
+            "give --calibrate DATA.npz"
+        )
+        return synthetic_samples(list(imported.module["main"].params)), (warning,)
+    missing = [spec.name for spec in imported.inputs if spec.name not in data]
+    if missing:
+        raise CalibrationError(
+            f"the calibration data has no array for input {', '.join(map(repr, missing))}; it has {sorted(data)}"
+        )
+    arrays = [_checked(spec, np.asarray(data[spec.name])) for spec in imported.inputs]
+    count = min((len(array) for array in arrays), default=0)
+    return [[array[index] for array in arrays] for index in range(count)], ()
+
+
+def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 0 or array.shape[1:] != spec.shape or len(array) == 0:
+        raise CalibrationError(
+            f"the calibration data for input '{spec.name}' has shape {list(array.shape)}; "
+            f"it must be [samples, {', '.join(map(str, spec.shape))}] with at least one sample"
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        raise CalibrationError(f"the calibration data for input '{spec.name}' holds NaN or infinity")
+    return array.astype(spec.dtype)
+
+
+def table_fitter(options: Options) -> Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]:
+    """How the options ask for tables to be fitted."""
+
+    def fit(function: str, parameters: Mapping[str, float], span: TensorRange, form: TensorFormat) -> Table:
+        return fit_table(
+            function,
+            span.low,
+            span.high,
+            params=parameters,
+            segments=options.pwl_segments or DEFAULT_SEGMENTS,
+            mode="chord" if options.pwl_granularity is not None else "minimax",
+            granularity=options.pwl_granularity,
+            max_error=options.pwl_max_error,
+            input_step=form.scale,
+            input_bits=form.bits,
+        )
+
+    return fit
+
+

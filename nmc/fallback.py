@@ -1,0 +1,51 @@
+"""What runs on the host, by name and with the reason."""
+
+from dataclasses import dataclass
+
+from tvm import ir, relax
+
+from passes.matrix_form.host import DEQUANTISE, QUANTISE
+from passes.partition import CODEGEN
+from passes.rewrite import bindings_of, callee_name, layer_of
+
+HEAVY = frozenset({"relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d", "relax.einsum"})
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """One operator that runs on the host: its layer in the source model, its Relax name, and why."""
+
+    layer: str
+    operator: str
+    reason: str
+    touches_floats: bool
+    """False for bookkeeping on indices and masks."""
+    heavy: bool
+
+    def __str__(self) -> str:
+        return f"{self.operator} of layer '{self.layer}' runs on the CPU: {self.reason}"
+
+
+def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
+    """The operators of a partitioned module's `main` other than the border's conversions, in order."""
+    found = []
+    for binding in bindings_of(module["main"]):
+        value = binding.value
+        if not isinstance(value, relax.Call):
+            continue
+        name = callee_name(module, value)
+        if name in (QUANTISE, DEQUANTISE) or name.startswith(CODEGEN + "_"):
+            continue
+        floats = _touches_floats(binding)
+        reason = "it is not an operation of matrix form" if floats else "integers are the host's bookkeeping"
+        found.append(Fallback(layer_of(binding.var), name.removeprefix("relax."), reason, floats, name in HEAVY))
+    return tuple(found)
+
+
+def _touches_floats(binding: relax.VarBinding) -> bool:
+    """Whether the operator reads float data; a cast of integers to floats does not."""
+    return any(
+        isinstance(argument.ty, relax.TensorType) and str(argument.ty.dtype).startswith("float")
+        for argument in binding.value.args
+        if isinstance(argument, relax.Var)
+    )

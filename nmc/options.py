@@ -1,0 +1,45 @@
+"""What a user can ask of a compile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nmc.errors import ConfigError
+
+TARGETS = ("gemm-accel", "cpu")
+DATA_BITS = (8, 16)
+DEFAULT_SEGMENTS = 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `nmc compile`; raises ConfigError for a value that no compile can have."""
+
+    target: str = "gemm-accel"
+    level: int = 3
+    """For the cpu target: 1 runs the float model, 2 its matrix form in floats, 3 the integers of the accelerator."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    binds: Mapping[str, np.ndarray] = field(default_factory=dict)
+    calibration: Mapping[str, np.ndarray] | None = None
+    """By input name, [samples, *shape]; None calibrates on seeded synthetic inputs, with a warning."""
+    bits: int = 16
+    pwl_segments: int | None = None
+    pwl_granularity: float | None = None
+    pwl_max_error: float | None = None
+    config: str = "default"
+    """The name of an accelerator preset, or the path of a TOML file."""
+    require_full_offload: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ConfigError(f"unknown target '{self.target}'; choose one of {', '.join(TARGETS)}")
+        if self.bits not in DATA_BITS:
+            raise ConfigError(f"data of {self.bits} bits is not possible; choose 8 or 16")
+        if self.level not in (1, 2, 3):
+            raise ConfigError(f"there is no level {self.level} on the cpu; choose 1, 2 or 3")
+        chosen = [v for v in (self.pwl_segments, self.pwl_granularity, self.pwl_max_error) if v is not None]
+        if len(chosen) > 1:
+            raise ConfigError("give one of the number of segments, the granularity and the largest error, not several")
+        if any(value <= 0 for value in chosen):
+            raise ConfigError("the number of segments, the granularity and the largest error must be positive")

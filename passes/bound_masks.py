@@ -1,0 +1,59 @@
+"""No tensor holds values far outside what its consumers can tell apart: such values are clipped where they arise.
+
+An additive mask of -3.4e38 means minus infinity. In floats it would drown what it is compared with, as
+max(a, b) = b + relu(a - b) shows; in integers it would set the scale. Run after calibration, before `expand_maximum`.
+"""
+
+from functools import reduce
+
+import numpy as np
+from tvm import ir, relax
+
+from nmc.quant.formats import TensorRange
+from passes.matrix_form.moves import MOVES
+from passes.matrix_form.unary import unary
+from passes.ranges import FAR, FLOAT32_HIGHEST, Ranges, cut, needed_ranges, range_of
+from passes.rewrite import Emitter, callee_name, rebuild
+
+def bound_masks(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[str, TensorRange]]:
+    """The module with far values clipped, and the ranges that result."""
+    needed = needed_ranges(module, ranges)
+    bounded = dict(ranges)
+
+    def visit(emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
+        name = binding.var.name
+        if not isinstance(value, relax.Call) or name not in ranges:
+            return value
+        span = _within_operands(callee_name(module, value), value, ranges[name], bounded)
+        bounded[name] = span
+        kept = cut(span, needed[name]) if name in needed else span
+        if span.magnitude <= FAR * max(kept.magnitude, 1.0):
+            return value
+        source = emitter.emit(value)
+        bounded[source.name], bounded[name] = span, kept
+        return unary(emitter, source, "clip", lo=kept.low, hi=kept.high)
+
+    return rebuild(module, visit), bounded
+
+
+def _within_operands(name: str, call: relax.Call, seen: TensorRange, bounded: Ranges) -> TensorRange:
+    """What calibration saw, cut by interval arithmetic over operands that may have been clipped since."""
+    if name in MOVES:
+        sources = call.args[0].fields if isinstance(call.args[0], relax.Tuple) else [call.args[0]]
+        if any(isinstance(source, relax.Var) and source.name not in bounded for source in sources):
+            return seen
+        moved = reduce(TensorRange.union, (range_of(source, bounded) for source in sources))
+        return seen if name == "relax.nn.pad" else cut(seen, moved)
+    if name not in ("relax.add", "relax.subtract", "relax.maximum", "relax.minimum"):
+        return seen
+    if any(isinstance(argument, relax.Var) and argument.name not in bounded for argument in call.args):
+        return seen
+    a, b = (range_of(argument, bounded) for argument in call.args)
+    low, high = {
+        "relax.add": (a.low + b.low, a.high + b.high),
+        "relax.subtract": (a.low - b.high, a.high - b.low),
+        "relax.maximum": (max(a.low, b.low), max(a.high, b.high)),
+        "relax.minimum": (min(a.low, b.low), min(a.high, b.high)),
+    }[name]
+    bounds = np.clip([low, high], -FLOAT32_HIGHEST, FLOAT32_HIGHEST)
+    return cut(seen, TensorRange(float(bounds[0]), float(bounds[1])))
