@@ -32,7 +32,8 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A model at level 1. The parameters of `module`'s function `main` are `inputs` in order; it returns `outputs`."""
+    """A model at level 1. The parameters of `module`'s function `main` are `inputs` in order; it returns
+    `outputs`."""
 
     module: tvm.IRModule
     inputs: tuple[TensorSpec, ...]
@@ -52,15 +53,19 @@ def import_model(
 ) -> ImportedModel:
     """Read an ONNX model and import it into Relax.
 
-    `shapes` pins the dynamic shapes of inputs, `binds` turns inputs into constants. float16, bfloat16 and double
-    become float32. Raises ModelError for a model that cannot be read or stays dynamic, UnsupportedOperatorError that
+    `shapes` pins the dynamic shapes of inputs, `binds` turns inputs into constants. float16, bfloat16 and
+    double
+    become float32. Raises ModelError for a model that cannot be read or stays dynamic,
+    UnsupportedOperatorError that
     names every node without a translation.
     """
     model, name, digest = load_model(source)
     name_nodes(model)
     canonical = canonicalise(to_float32(pin_shapes(bind_constants(model, binds or {}), shapes or {})))
     inputs = tuple(_spec(value) for value in real_inputs(canonical.graph))
-    parameters = {spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs}
+    parameters = {
+        spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs
+    }
     importer = GraphImporter(canonical)
     results = importer.run(parameters)
     module, returned = build_module(importer.emitter, list(parameters.values()), results)

@@ -11,7 +11,8 @@ from nmc.frontend.shapes import real_inputs
 
 
 def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """Return a copy of `model` in which each input named in `binds` is the given constant, no longer an input.
+    """Return a copy of `model` in which each input named in `binds` is the given constant, no longer an
+    input.
 
     Raises one ModelError that lists every unknown name, wrong type and wrong shape.
     """
@@ -22,7 +23,9 @@ def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> o
     problems = []
     for name, given in binds.items():
         if name not in inputs:
-            problems.append(f"--bind names '{name}', but the model's inputs are: {', '.join(inputs) or 'none'}")
+            problems.append(
+                f"--bind names '{name}', but the model's inputs are: {', '.join(inputs) or 'none'}"
+            )
             continue
         array = np.asarray(given)
         problem = _mismatch(inputs[name], array)

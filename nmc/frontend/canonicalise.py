@@ -1,4 +1,5 @@
-"""Simplify a shape-pinned model with onnxruntime's basic graph optimisations, keeping the names of its nodes."""
+"""Simplify a shape-pinned model with onnxruntime's basic graph optimisations, keeping the names of its
+nodes."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +14,8 @@ SILENT = 4
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give each nameless node of the graph the name OpType_<index>, in place, so that reports can point at it."""
+    """Give each nameless node of the graph the name OpType_<index>, in place, so that reports can point at
+    it."""
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
         if not node.name:
@@ -27,8 +29,10 @@ def name_nodes(model: onnx.ModelProto) -> None:
 def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an equivalent model with constants folded and normalisations merged into convolutions.
 
-    onnxruntime refuses models with operators it has no kernel for, and those beyond protobuf's size limit; they come
-    back as they are, since the importer folds constants itself and needs none of these rewrites for correctness.
+    onnxruntime refuses models with operators it has no kernel for, and those beyond protobuf's size limit;
+    they come
+    back as they are, since the importer folds constants itself and needs none of these rewrites for
+    correctness.
     """
     name_nodes(model)
     if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
@@ -41,11 +45,17 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
         optimised = Path(directory) / "optimised.onnx"
         options.optimized_model_filepath = str(optimised)
         try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
             result = onnx.load(optimised)
-        except Exception:  # onnxruntime raises a different class for every cause, and any cause means: not simplified
+        except (
+            Exception
+        ):  # onnxruntime raises a different class for every cause, and any cause means: not simplified
             return model
-    if not result.graph.node:  # everything was folded into constants: the importer does that as well, with names
+    if (
+        not result.graph.node
+    ):  # everything was folded into constants: the importer does that as well, with names
         return model
     name_nodes(result)
     return result

@@ -28,7 +28,9 @@ def _if(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets")
     selected = []
     for first, second in zip(*results, strict=True):
         if shape_of(first) != shape_of(second) or dtype_of(first) != dtype_of(second):
-            raise ConversionError("its branches give different shapes and the condition is known at run time only")
+            raise ConversionError(
+                "its branches give different shapes and the condition is known at run time only"
+            )
         selected.append(emitter.call(relax.op.where, emitter.reshape(condition, ()), first, second))
     return selected
 
@@ -48,7 +50,9 @@ def _loop(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets
         inner = {**scope, **{value.name: given for value, given in zip(body.input, arguments, strict=True)}}
         proceed, *results = importer.import_graph(body, inner, opsets, node.layer)
         if not isinstance(proceed, np.ndarray):
-            raise ConversionError("how often it runs depends on the data, which a static compiler cannot unroll")
+            raise ConversionError(
+                "how often it runs depends on the data, which a static compiler cannot unroll"
+            )
         running = bool(proceed.reshape(-1)[0])
         carried = results[: len(carried)]
         for collected, value in zip(scanned, results[len(carried) :], strict=True):
@@ -115,7 +119,9 @@ def _sequence_at(importer: "GraphImporter", node: Node, scope: "Scope", opsets: 
     return [_sequence(node)[_position(node, 1)]]
 
 
-def _sequence_insert(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets") -> Sequence[Any]:
+def _sequence_insert(
+    importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets"
+) -> Sequence[Any]:
     items = _sequence(node)
     position = len(items) if node.input(2) is None else _position(node, 2)
     items.insert(position, node.input(1))
@@ -128,14 +134,18 @@ def _sequence_erase(importer: "GraphImporter", node: Node, scope: "Scope", opset
     return [items]
 
 
-def _concat_from_sequence(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets") -> Sequence[Any]:
+def _concat_from_sequence(
+    importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets"
+) -> Sequence[Any]:
     items, axis = _sequence(node), int(node.attributes["axis"])
     if node.attributes.get("new_axis", 0):
         return [_stack(importer, items, axis)]
     return [importer.emitter.concat(items, axis % len(shape_of(items[0])))]
 
 
-def _split_to_sequence(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets") -> Sequence[Any]:
+def _split_to_sequence(
+    importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets"
+) -> Sequence[Any]:
     value, sizes = node.tensor(0), node.constant(1)
     axis = int(node.attributes.get("axis", 0)) % len(shape_of(value))
     extent = shape_of(value)[axis]
@@ -177,7 +187,9 @@ HANDLERS: dict[tuple[str, str], "Handler"] = {
     ("", "Scan"): _scan,
     ("", "SequenceEmpty"): lambda importer, node, scope, opsets: [[]],
     ("", "SequenceConstruct"): lambda importer, node, scope, opsets: [list(node.inputs)],
-    ("", "SequenceLength"): lambda importer, node, scope, opsets: [np.asarray(len(_sequence(node)), np.int64)],
+    ("", "SequenceLength"): lambda importer, node, scope, opsets: [
+        np.asarray(len(_sequence(node)), np.int64)
+    ],
     ("", "SequenceAt"): _sequence_at,
     ("", "SequenceInsert"): _sequence_insert,
     ("", "SequenceErase"): _sequence_erase,

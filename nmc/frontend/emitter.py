@@ -1,4 +1,5 @@
-"""Writes the straight-line Relax function: each operation bound to a variable that carries its layer's name."""
+"""Writes the straight-line Relax function: each operation bound to a variable that carries its layer's
+name."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ class Emitter:
         self.functions: dict[str, tuple[relax.GlobalVar, tvm.ir.BaseFunc]] = {}
         self._normaliser = relax.BlockBuilder()
         self._constants: dict[int, tuple[np.ndarray, relax.Expr]] = {}
+        self._infinite: set[relax.Expr] = set()
 
     def emit(self, expression: relax.Expr) -> np.ndarray | relax.Var:
         """Bind a call whose arguments are variables and constants; refuses results without a static shape.
@@ -27,16 +29,25 @@ class Emitter:
         """
         normalised = self._normaliser.normalize(expression)
         _check_static(normalised.ty)
-        if isinstance(normalised.ty, relax.TensorType) and any(int(size) == 0 for size in normalised.ty.shape.values):
+        if isinstance(normalised.ty, relax.TensorType) and any(
+            int(size) == 0 for size in normalised.ty.shape.values
+        ):
             return np.zeros([int(size) for size in normalised.ty.shape.values], str(normalised.ty.dtype))
         variable = relax.DataflowVar(self.layer, normalised.ty)
         self.bindings.append(relax.VarBinding(variable, normalised))
+        if self._infinite and any(operand in self._infinite for operand in _operands(normalised)):
+            self._infinite.add(variable)
         return variable
+
+    def may_be_infinite(self, value: Value) -> bool:
+        """Whether a constant -inf, such as a mask's, went into a value."""
+        return isinstance(value, relax.Var) and value in self._infinite
 
     def call(
         self, operator: Callable[..., relax.Expr], *operands: Any, **options: Any
     ) -> np.ndarray | relax.Var:
-        """Emit `operator(*operands, **options)`, with numpy arrays among the operands turned into constants."""
+        """Emit `operator(*operands, **options)`, with numpy arrays among the operands turned into
+        constants."""
         return self.emit(operator(*(self.expression(operand) for operand in operands), **options))
 
     def expression(self, operand: Any) -> Any:
@@ -49,8 +60,13 @@ class Emitter:
         if known is None:
             if operand.dtype.kind in "OUS":
                 raise ConversionError("works on strings, which no compiled model can hold")
-            known = (operand, relax.const(np.ascontiguousarray(operand).reshape(operand.shape), str(operand.dtype)))
+            known = (
+                operand,
+                relax.const(np.ascontiguousarray(operand).reshape(operand.shape), str(operand.dtype)),
+            )
             self._constants[id(operand)] = known
+            if operand.dtype.kind == "f" and operand.size and np.isneginf(operand.min()):
+                self._infinite.add(known[1])
         return known[1]
 
     def reshape(self, value: Value, shape: Sequence[int]) -> np.ndarray | relax.Var:
@@ -114,6 +130,13 @@ class Emitter:
         return self.call(relax.op.take, value, indices, axis, mode="wrap")
 
 
+def _operands(expression: relax.Expr) -> list[relax.Expr]:
+    if not isinstance(expression, relax.Call):
+        return []
+    tuples = [operand.fields for operand in expression.args if isinstance(operand, relax.Tuple)]
+    return [*expression.args, *(field for fields in tuples for field in fields)]
+
+
 def shape_of(value: Value) -> tuple[int, ...]:
     """The static shape of a tensor."""
     if isinstance(value, list):
@@ -155,4 +178,6 @@ def _check_static(type_: Any) -> None:
         and isinstance(type_.shape, relax.ShapeExpr)
         and all(isinstance(size, tirx.IntImm) for size in type_.shape.values)
     ):
-        raise ConversionError("the shape of its result depends on the data, which a static compiler cannot run")
+        raise ConversionError(
+            "the shape of its result depends on the data, which a static compiler cannot run"
+        )

@@ -15,7 +15,9 @@ NOT_DETERMINISTIC = frozenset(
 """Operators whose result differs from run to run, which no constant can stand for."""
 
 
-def evaluate(node: Node, opsets: Sequence[onnx.OperatorSetIdProto]) -> list[np.ndarray | list[np.ndarray] | None]:
+def evaluate(
+    node: Node, opsets: Sequence[onnx.OperatorSetIdProto]
+) -> list[np.ndarray | list[np.ndarray] | None]:
     """The outputs of a node all of whose inputs are constants; unnamed outputs are None."""
     if node.operator == "Constant":
         return [_constant(node)]
@@ -36,7 +38,9 @@ def evaluate(node: Node, opsets: Sequence[onnx.OperatorSetIdProto]) -> list[np.n
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, feeds)
     except Exception as error:  # the reference implementation raises a different class for every cause
-        raise ConversionError(f"its constant value cannot be computed: {type(error).__name__}: {error}") from error
+        raise ConversionError(
+            f"its constant value cannot be computed: {type(error).__name__}: {error}"
+        ) from error
     by_name = dict(zip(names, (_plain(result) for result in results), strict=True))
     return [by_name.get(name) for name in proto.output]
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ def find(node: Node, functions: Functions) -> onnx.FunctionProto | None:
         if (domain, node.operator) in functions:
             return functions[domain, node.operator]
     try:
-        schema = onnx.defs.get_schema(node.operator, node.opset, node.domain)
+        schema: Any = onnx.defs.get_schema(node.operator, node.opset, node.domain)
     except onnx.defs.SchemaError:
         return None
     if schema.has_function:
@@ -34,7 +35,8 @@ def find(node: Node, functions: Functions) -> onnx.FunctionProto | None:
 
 
 def with_attributes(body: onnx.FunctionProto, caller: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes of a body with each reference to an attribute replaced by the caller's value or the default."""
+    """The nodes of a body with each reference to an attribute replaced by the caller's value or the
+    default."""
     values = {attribute.name: attribute for attribute in body.attribute_proto}
     if body.domain in ("", "ai.onnx"):
         values |= _schema_defaults(caller, body)

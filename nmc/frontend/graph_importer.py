@@ -1,7 +1,9 @@
 """Evaluates an ONNX graph as far as it is constant and writes the rest as Relax.
 
-The importer is a partial evaluator: every name is a numpy constant, a Relax variable or a list of those. Shapes are
-static, so shape arithmetic disappears, branches and loops on constants are unrolled, and function bodies are imported
+The importer is a partial evaluator: every name is a numpy constant, a Relax variable or a list of those.
+Shapes are
+static, so shape arithmetic disappears, branches and loops on constants are unrolled, and function bodies
+are imported
 node by node under the name of the node that calls them.
 """
 
@@ -97,9 +99,12 @@ class GraphImporter:
         return [Failed()] * len(node.proto.output)
 
     def _translate(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
-        """The first of these that applies: fold, control flow, our converter, function body, TVM's converter."""
+        """The first of these that applies: fold, control flow, our converter, function body, TVM's
+        converter."""
         if node.operator in NOT_DETERMINISTIC and not node.domain:
-            raise ConversionError("draws random numbers; a compiled model must give the same result each time")
+            raise ConversionError(
+                "draws random numbers; a compiled model must give the same result each time"
+            )
         handler = control_flow.HANDLERS.get((node.domain, node.operator))
         if handler is not None:
             return handler(self, node, scope, opsets)
@@ -115,17 +120,17 @@ class GraphImporter:
             return converter(self.emitter, node)
         body = function_bodies.find(node, self.functions)
         if body is not None:
-            return self._import_function(node, body)
+            return self._import_function(node, body, opsets)
         if (node.domain, node.operator) in tvm_converters.OPERATORS:
             return tvm_converters.convert(self.emitter, node)
         domain = f" of domain '{node.domain}'" if node.domain else ""
         raise ConversionError(f"operator {node.operator}{domain} is not supported")
 
-    def _import_function(self, node: Node, body: onnx.FunctionProto) -> list[Any]:
+    def _import_function(self, node: Node, body: onnx.FunctionProto, outer: Opsets) -> list[Any]:
         scope: Scope = {name: node.input(index) for index, name in enumerate(body.input)}
         nodes = function_bodies.with_attributes(body, node.proto)
         layer, reported = self.emitter.layer, len(self.problems)
-        opsets = opset_versions(body.opset_import)
+        opsets = {**outer, **opset_versions(body.opset_import)}
         self.import_nodes(nodes, _Optional(scope), opsets, layer)
         self.emitter.layer = layer
         inner = self.problems[reported:]

@@ -13,7 +13,8 @@ OLDEST_OPSET = 6
 """Older operator sets define broadcasting and shapes by attributes that no tool still writes."""
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
-"""A protobuf message cannot be serialised beyond this size; larger models keep their weights in separate files."""
+"""A protobuf message cannot be serialised beyond this size; larger models keep their weights in separate
+files."""
 
 
 def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, str]:

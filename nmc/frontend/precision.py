@@ -8,12 +8,21 @@ from onnx import TensorProto, numpy_helper
 
 OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
-TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision", "precision", "output_datatype")
+TYPE_ATTRIBUTES = (
+    "to",
+    "dtype",
+    "output_dtype",
+    "stash_type",
+    "softmax_precision",
+    "precision",
+    "output_datatype",
+)
 """Integer attributes of standard operators that hold an element type."""
 
 
 def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` with float32 in place of every other float type: tensors, inputs, casts, subgraphs, functions.
+    """Return `model` with float32 in place of every other float type: tensors, inputs, casts, subgraphs,
+    functions.
 
     Values beyond float32's range are clipped to it, so that a mask of -1e300 stays a finite mask.
     """

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
-from nmc.errors import UnsupportedOperatorError
+from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.frontend.emitter import Emitter, dtype_of, shape_of
 from nmc.frontend.tvm_converters import substitute
 from nmc.frontend.values import Value
@@ -22,9 +21,14 @@ def build_module(
     """A module whose `main` takes `parameters` and returns `results`: one tensor, or a tuple of several."""
     for index, value in enumerate(results):
         if isinstance(value, list):
-            raise UnsupportedOperatorError(f"output {index} of the graph is a sequence; only tensors can be outputs")
+            raise UnsupportedOperatorError(
+                f"output {index} of the graph is a sequence; only tensors can be outputs"
+            )
+        if 0 in shape_of(value):
+            raise ModelError(f"output {index} of the graph has no elements: its shape is {shape_of(value)}")
     live = _live(emitter.bindings, results)
-    # Variables that leave the dataflow block are plain ones; constants and inputs get a variable of their own.
+    # Variables that leave the dataflow block are plain ones; constants and inputs get a variable of their
+    # own.
     outputs: dict[Any, relax.Var] = {}
     bindings: list[relax.VarBinding] = []
     defined = {binding.var for binding in live}
@@ -39,7 +43,7 @@ def build_module(
         if isinstance(value, relax.Var) and value in outputs:
             returned.append(outputs[value])
         else:
-            expression = emitter.expression(np.asarray(value)) if isinstance(value, np.ndarray) else value
+            expression: relax.Expr = emitter.expression(value)
             variable = relax.Var("output", expression.ty)
             bindings.append(relax.VarBinding(variable, expression))
             returned.append(variable)
@@ -54,13 +58,20 @@ def _renamed(expression: relax.Expr, renamed: Mapping[Any, relax.Var]) -> relax.
 
 
 def _module(
-    emitter: Emitter, parameters: Sequence[relax.Var], bindings: Sequence[relax.Binding], outputs: list[relax.Var]
+    emitter: Emitter,
+    parameters: Sequence[relax.Var],
+    bindings: Sequence[relax.Binding],
+    outputs: list[relax.Var],
 ) -> tvm.IRModule:
     builder = relax.BlockBuilder()
     body = outputs[0] if len(outputs) == 1 else builder.normalize(relax.Tuple(outputs))
     sequence = builder.normalize(relax.SeqExpr([relax.DataflowBlock(list(bindings))], body))
-    main = relax.Function(list(parameters), sequence, body.ty, is_pure=True).with_attr("global_symbol", "main")
-    functions: dict[relax.GlobalVar, Any] = {variable: function for variable, function in emitter.functions.values()}
+    main = relax.Function(list(parameters), sequence, body.ty, is_pure=True).with_attr(
+        "global_symbol", "main"
+    )
+    functions: dict[relax.GlobalVar, Any] = {
+        variable: function for variable, function in emitter.functions.values()
+    }
     module = tvm.IRModule({relax.GlobalVar("main"): main, **functions})
     relax.analysis.well_formed(module)
     return module

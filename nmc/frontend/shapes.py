@@ -6,6 +6,23 @@ import onnx
 
 from nmc.errors import ModelError
 
+ELEMENT_TYPES = (
+    "FLOAT",
+    "FLOAT16",
+    "BFLOAT16",
+    "DOUBLE",
+    "BOOL",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+)
+"""What the inputs of a model can hold."""
+
 
 def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """The inputs that a caller must give: those without a default value among the initializers."""
@@ -17,7 +34,8 @@ def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
     """Return a copy of `model` in which every input has the static shape that it or `shapes` says.
 
-    A named dimension that is pinned in one input is pinned in all. Raises one ModelError that lists every problem:
+    A named dimension that is pinned in one input is pinned in all. Raises one ModelError that lists every
+    problem:
     unknown input names, wrong ranks, contradictions, and dimensions that stay dynamic.
     """
     pinned = onnx.ModelProto()
@@ -64,14 +82,18 @@ def _pin(value: onnx.ValueInfoProto, shape: list[int], symbols: dict[str, int]) 
         tensor_type.shape.SetInParent()
     dimensions = tensor_type.shape.dim
     if len(dimensions) != len(shape):
-        return [f"{given}: has {len(shape)} dimensions, but the input has {len(dimensions)} ({_describe(value)})"]
+        return [
+            f"{given}: has {len(shape)} dimensions, but the input has {len(dimensions)} ({_describe(value)})"
+        ]
     problems = []
     for axis, (dimension, size) in enumerate(zip(dimensions, shape, strict=True)):
         if dimension.HasField("dim_value") and dimension.dim_value != size:
             problems.append(f"{given}: dimension {axis} is fixed to {dimension.dim_value} in the model")
         elif dimension.dim_param and symbols.setdefault(dimension.dim_param, size) != size:
             known = symbols[dimension.dim_param]
-            problems.append(f"{given}: dimension {axis} is '{dimension.dim_param}', already pinned to {known}")
+            problems.append(
+                f"{given}: dimension {axis} is '{dimension.dim_param}', already pinned to {known}"
+            )
         else:
             dimension.dim_value = size
     return problems
@@ -81,8 +103,11 @@ def _substitute(value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> list[
     if value.type.WhichOneof("value") != "tensor_type":
         kind = (value.type.WhichOneof("value") or "untyped").removesuffix("_type")
         return [f"input '{value.name}' is a {kind} value; only tensors can be inputs of a compiled model"]
-    if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
-        return [f"input '{value.name}' holds strings; only numbers can be inputs of a compiled model"]
+    element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    if element not in ELEMENT_TYPES:
+        return [
+            f"input '{value.name}' holds {element} values; a compiled model takes {', '.join(ELEMENT_TYPES)}"
+        ]
     for dimension in value.type.tensor_type.shape.dim:
         if dimension.dim_param in symbols:
             dimension.dim_value = symbols[dimension.dim_param]

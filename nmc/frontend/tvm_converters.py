@@ -1,4 +1,5 @@
-"""Rare operators that TVM's own ONNX importer translates well: run it on the one node and take over what it writes."""
+"""Rare operators that TVM's own ONNX importer translates well: run it on the one node and take over what it
+writes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +59,9 @@ def _splice(emitter: Emitter, module: tvm.IRModule, known: dict[Any, Any]) -> li
     for block in body.blocks:
         for binding in block.bindings:
             if not isinstance(binding, relax.VarBinding):
-                raise ConversionError("the shape of its result depends on the data, which a static compiler cannot run")
+                raise ConversionError(
+                    "the shape of its result depends on the data, which a static compiler cannot run"
+                )
             known[binding.var] = emitter.emit(substitute(binding.value, known))
     result = substitute(body.body, known)
     if isinstance(result.ty, relax.TupleType):

@@ -35,7 +35,11 @@ def make_model(
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    return onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(model)
+    for value in inferred.graph.output:
+        if not value.type.WhichOneof("value"):  # onnx infers nothing through some function bodies
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return inferred
 
 
 def run_module(imported: ImportedModel, feeds: Arrays) -> list[np.ndarray]:
@@ -50,14 +54,17 @@ def run_onnxruntime(model: onnx.ModelProto, feeds: Arrays) -> list[np.ndarray]:
     """The outputs of the model as onnxruntime computes them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(None, dict(feeds))
 
 
 def assert_close(wanted: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> None:
     """Equal shapes and types; floats within 2^-16 of the largest magnitude, integers equal.
 
-    float32 rounds at 2^-24; the graphs here sum up to a few hundred terms and use functions of a few roundings,
+    float32 rounds at 2^-24; the graphs here sum up to a few hundred terms and use functions of a few
+    roundings,
     in an order that differs between the two runtimes, which loses at most 8 bits.
     """
     assert len(wanted) == len(got)
@@ -85,7 +92,8 @@ def run() -> Callable[[ImportedModel, Arrays], list[np.ndarray]]:
 
 @pytest.fixture
 def agrees_with_onnxruntime() -> Callable[..., ImportedModel]:
-    """Import one node, run it and onnxruntime on the same seeded inputs, compare; returns the imported model."""
+    """Import one node, run it and onnxruntime on the same seeded inputs, compare; returns the imported
+    model."""
 
     def check(
         operator: str,

@@ -26,13 +26,17 @@ def test_all_operations_of_one_node_share_its_name(build_model: Callable[..., on
     assert names == ["/encoder/layer.0/act"] * 5 + ["last"] * 3
 
 
-def test_a_node_without_a_name_is_called_by_operator_and_index(build_model: Callable[..., onnx.ModelProto]) -> None:
+def test_a_node_without_a_name_is_called_by_operator_and_index(
+    build_model: Callable[..., onnx.ModelProto],
+) -> None:
     nodes = [helper.make_node("Tanh", ["x"], ["a"]), helper.make_node("Exp", ["a"], ["y"])]
     names = names_of(import_model(build_model(nodes, {"x": np.zeros(3, np.float32)}, ["y"])).module)
     assert names == ["Tanh_0", "Exp_1"]
 
 
-def test_the_nodes_of_a_function_body_carry_the_callers_name(build_model: Callable[..., onnx.ModelProto]) -> None:
+def test_the_nodes_of_a_function_body_carry_the_callers_name(
+    build_model: Callable[..., onnx.ModelProto],
+) -> None:
     node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], name="mvn", axes=[0])
     names = names_of(import_model(build_model([node], {"x": np.ones((4, 3), np.float32)}, ["y"])).module)
     assert len(names) > 1
@@ -47,7 +51,9 @@ def test_parameters_keep_the_onnx_names_and_order(build_model: Callable[..., onn
     assert [parameter.name for parameter in imported.module["main"].params] == ["zeta:0", "alpha"]
 
 
-def test_outputs_that_are_inputs_or_constants_are_returned(build_model: Callable[..., onnx.ModelProto], run) -> None:
+def test_outputs_that_are_inputs_or_constants_are_returned(
+    build_model: Callable[..., onnx.ModelProto], run
+) -> None:
     nodes = [
         helper.make_node("Identity", ["x"], ["same"]),
         helper.make_node("Shape", ["x"], ["shape"]),

@@ -13,7 +13,9 @@ from nmc.frontend import import_model
 
 def relu_model(opset: int = 18, operator: str = "Relu", ir_version: int = 8) -> onnx.ModelProto:
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], name="only")], "g", value[:1], value[1:])
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x"], ["y"], name="only")], "g", value[:1], value[1:]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 
@@ -40,10 +42,16 @@ def test_an_empty_graph_is_refused() -> None:
 
 def test_a_missing_external_data_file_is_named(tmp_path: Path) -> None:
     weight = onnx.numpy_helper.from_array(np.ones((3, 4), np.float32), "w")
-    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [2, 3]), ("y", [2, 4]))]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
+    value = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [2, 3]), ("y", [2, 4]))
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
     assert import_model(tmp_path / "m.onnx").outputs[0].shape == (2, 4)
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"external data file missing: weights\.bin"):

@@ -1,4 +1,5 @@
-"""ONNX operators as plain Relax operations. One module a family; each enters its converters into one table."""
+"""ONNX operators as plain Relax operations. One module a family; each enters its converters into one
+table."""
 
 from nmc.frontend.converters import (
     activations,

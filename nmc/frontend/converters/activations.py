@@ -16,7 +16,9 @@ SELU_GAMMA = 1.05070102214813232421875
 
 @converts("LeakyRelu")
 def _leaky_relu(emitter: Emitter, node: Node) -> Sequence[Value]:
-    return [emitter.call(relax.op.nn.leakyrelu, node.tensor(0), alpha=float(node.attributes.get("alpha", 0.01)))]
+    return [
+        emitter.call(relax.op.nn.leakyrelu, node.tensor(0), alpha=float(node.attributes.get("alpha", 0.01)))
+    ]
 
 
 @converts("PRelu")
@@ -32,7 +34,8 @@ def _prelu(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 @converts("Elu", "Selu", "Celu")
 def _exponential_units(emitter: Emitter, node: Node) -> Sequence[Value]:
-    """gamma·(max(x, 0) + alpha·(exp(min(x, 0)/width) - 1)); the minimum keeps the exponential from overflowing."""
+    """gamma·(max(x, 0) + alpha·(exp(min(x, 0)/width) - 1)); the minimum keeps the exponential from
+    overflowing."""
     x = node.tensor(0)
     alpha = float(node.attributes.get("alpha", SELU_ALPHA if node.operator == "Selu" else 1.0))
     falling = emitter.call(relax.op.minimum, x, like(x, 0))

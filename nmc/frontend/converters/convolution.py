@@ -11,7 +11,11 @@ from nmc.frontend.emitter import Emitter, shape_of
 from nmc.frontend.values import ConversionError, Node, Value
 
 CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
-TRANSPOSED = {1: relax.op.nn.conv1d_transpose, 2: relax.op.nn.conv2d_transpose, 3: relax.op.nn.conv3d_transpose}
+TRANSPOSED = {
+    1: relax.op.nn.conv1d_transpose,
+    2: relax.op.nn.conv2d_transpose,
+    3: relax.op.nn.conv3d_transpose,
+}
 SPATIAL_AXES = {1: "W", 2: "HW", 3: "DHW"}
 
 
@@ -81,7 +85,9 @@ def _conv_transpose(emitter: Emitter, node: Node) -> Sequence[Value]:
     return [add_channel_bias(emitter, result, node.input(2))]
 
 
-def _transposed_window(node: Node, kernel: Sequence[int], sizes: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
+def _transposed_window(
+    node: Node, kernel: Sequence[int], sizes: Sequence[int]
+) -> tuple[Window, tuple[int, ...]]:
     """The window and the output padding, with `output_shape` and `auto_pad` resolved (ONNX ConvTranspose)."""
     rank = len(sizes)
     explicit = window_of(node, kernel, sizes)
@@ -90,7 +96,11 @@ def _transposed_window(node: Node, kernel: Sequence[int], sizes: Sequence[int]) 
     wanted = node.attributes.get("output_shape")
     if not wanted and mode not in ("SAME_UPPER", "SAME_LOWER"):
         return explicit, extra
-    wanted = list(wanted)[-rank:] if wanted else [s * stride for s, stride in zip(sizes, explicit.strides, strict=True)]
+    wanted = (
+        list(wanted)[-rank:]
+        if wanted
+        else [s * stride for s, stride in zip(sizes, explicit.strides, strict=True)]
+    )
     begins, ends = [], []
     for axis in range(rank):
         full = explicit.strides[axis] * (sizes[axis] - 1) + extra[axis] + explicit.extent[axis]
@@ -141,7 +151,11 @@ def _col2im(emitter: Emitter, node: Node) -> Sequence[Value]:
     ones = np.tile(np.eye(places, dtype=np.float32).reshape(places, 1, *kernel), (channels, 1, *(1,) * rank))
     # What the strides leave over at the end of the image stays zero.
     left = [
-        int(image[i]) + window.pads[i] + window.pads[rank + i] - window.extent[i] - (spread[i] - 1) * window.strides[i]
+        int(image[i])
+        + window.pads[i]
+        + window.pads[rank + i]
+        - window.extent[i]
+        - (spread[i] - 1) * window.strides[i]
         for i in range(rank)
     ]
     return [_by_zero_stuffing(emitter, grid, ones, window, left, channels)]

@@ -38,9 +38,11 @@ def _parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     expanded = [
         term.replace("...", ELLIPSIS_LETTERS[:width][::-1]) for term, width in zip(terms, widths, strict=True)
     ]
-    widest = ELLIPSIS_LETTERS[: max(w for t, w in zip(terms, widths, strict=True) if "..." in t)][::-1] if (
-        "..." in left
-    ) else ""
+    widest = (
+        ELLIPSIS_LETTERS[: max(w for t, w in zip(terms, widths, strict=True) if "..." in t)][::-1]
+        if ("..." in left)
+        else ""
+    )
     if not arrow:
         letters = "".join(expanded)
         right = ("..." if "..." in left else "") + "".join(

@@ -147,7 +147,12 @@ def _pow(emitter: Emitter, node: Node) -> Sequence[Value]:
             wider = exponent.ndim and any(size > 1 for size in exponent.shape)
             if not wider:
                 return [POWERS[number](emitter, base)]
-    if isinstance(exponent, np.ndarray) and not is_float(base) and bool(np.all(exponent == 2)) and exponent.size == 1:
+    if (
+        isinstance(exponent, np.ndarray)
+        and not is_float(base)
+        and bool(np.all(exponent == 2))
+        and exponent.size == 1
+    ):
         return [emitter.call(relax.op.multiply, base, base)]
     if is_float(base):
         return [emitter.call(relax.op.power, base, emitter.cast(exponent, dtype_of(base)))]
@@ -213,7 +218,12 @@ def _clip(emitter: Emitter, node: Node) -> Sequence[Value]:
             bound = like(x, node.attributes[name])
         bounds.append(None if isinstance(bound, np.ndarray) and _is_unbounded(bound, name) else bound)
     low, high = bounds
-    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and is_float(x) and low.item() <= high.item():
+    if (
+        isinstance(low, np.ndarray)
+        and isinstance(high, np.ndarray)
+        and is_float(x)
+        and low.item() <= high.item()
+    ):
         return [emitter.call(relax.op.clip, x, low.item(), high.item())]
     if low is not None:
         x = emitter.call(relax.op.maximum, x, low)

@@ -152,7 +152,11 @@ def _pad(emitter: Emitter, node: Node) -> Sequence[Value]:
     mode = node.attributes.get("mode", "constant")
     if mode == "constant":
         fill = node.constant(2)
-        number = float(fill.reshape(-1)[0]) if fill is not None and fill.size else node.attributes.get("value", 0.0)
+        number = (
+            float(fill.reshape(-1)[0])
+            if fill is not None and fill.size
+            else node.attributes.get("value", 0.0)
+        )
         return [_pad_with(emitter, x, before, after, number)]
     for axis in range(rank):
         if before[axis] or after[axis]:
@@ -163,7 +167,9 @@ def _pad(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _pad_with(emitter: Emitter, x: Value, before: list[int], after: list[int], number: float) -> Value:
     if is_float(x) or number == 0:
         return pad_or_crop(emitter, x, before, after, float(number))
-    widened = pad_or_crop(emitter, x, before, after, 0.0)  # Relax pads integers with a float: write the rest by mask
+    widened = pad_or_crop(
+        emitter, x, before, after, 0.0
+    )  # Relax pads integers with a float: write the rest by mask
     inside = pad_or_crop(emitter, np.ones(shape_of(x), bool), before, after, 0.0)
     return emitter.call(relax.op.where, inside, widened, np.asarray(number, dtype_of(x)))
 

@@ -19,9 +19,12 @@ def _batch_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     if node.attributes.get("training_mode", 0) or (node.opset < 14 and node.outputs > 1):
         return _batch_norm_training(emitter, node, x, epsilon)
-    if all(isinstance(value, np.ndarray) for value in (scale, bias, mean, variance)):
-        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
-        offset = bias - mean.astype(np.float64) * factor
+    constants = [
+        value.astype(np.float64) for value in (scale, bias, mean, variance) if isinstance(value, np.ndarray)
+    ]
+    if len(constants) == 4:
+        factor = constants[0] / np.sqrt(constants[3] + epsilon)
+        offset = constants[1] - constants[2] * factor
         product = emitter.call(relax.op.multiply, x, factor.astype(np.float32))
         return [emitter.call(relax.op.add, product, offset.astype(np.float32))]
     return [_normalised(emitter, x, scale, bias, mean, variance, epsilon)]
@@ -86,7 +89,9 @@ def layer_norm(
     """Normalise over the axes from `axis` on; scale and bias must broadcast to those axes."""
     trailing = shape_of(x)[axis:]
     inside = all(value is None or len(shape_of(value)) <= len(trailing) for value in (scale, bias))
-    gamma = np.ones(trailing, np.float32) if scale is None or not inside else emitter.broadcast(scale, trailing)
+    gamma = (
+        np.ones(trailing, np.float32) if scale is None or not inside else emitter.broadcast(scale, trailing)
+    )
     beta = np.zeros(trailing, np.float32) if bias is None or not inside else emitter.broadcast(bias, trailing)
     axes = list(range(axis, len(shape_of(x))))
     result = emitter.call(relax.op.nn.layer_norm, x, gamma, beta, axes=axes, epsilon=epsilon)
@@ -119,12 +124,14 @@ def _rms_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
     wide = emitter.reshape(x, (1, *shape)) if axis == 0 else x
     axes = list(range(axis + (axis == 0), len(shape_of(wide))))
     epsilon = float(node.attributes.get("epsilon", 1e-5))
-    return [emitter.reshape(emitter.call(relax.op.nn.rms_norm, wide, gamma, axes=axes, epsilon=epsilon), shape)]
+    return [
+        emitter.reshape(emitter.call(relax.op.nn.rms_norm, wide, gamma, axes=axes, epsilon=epsilon), shape)
+    ]
 
 
 @converts("InstanceNormalization", "GroupNormalization")
 def _group_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
-    """Layer normalisation over [group's channels × space], then scale and bias by channel."""
+    """Layer normalisation over [group of channels and space], then scale and bias by channel."""
     x, scale, bias = node.tensor(0), node.tensor(1), node.tensor(2)
     shape = shape_of(x)
     groups = int(node.attributes.get("num_groups", shape[1]))

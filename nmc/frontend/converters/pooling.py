@@ -38,7 +38,7 @@ def _lp_pool(emitter: Emitter, node: Node) -> Sequence[Value]:
     x = _raise(emitter, emitter.call(relax.op.abs, node.tensor(0)), power)
     window, over = _window(node, shape_of(x)[2:])
     mean = _pool(emitter, AVERAGE, x, window, over, count_include_pad=True)
-    total = emitter.call(relax.op.multiply, mean, like(x, np.prod(window.kernel)))
+    total = emitter.call(relax.op.multiply, mean, like(x, float(np.prod(window.kernel))))
     return [_raise(emitter, total, 1 / power)]
 
 
@@ -69,12 +69,15 @@ def _average(emitter: Emitter, node: Node, x: Value, include_pad: bool) -> Value
     sizes = shape_of(x)[2:]
     window, over = _window(node, sizes)
     plain = not any(over) and set(window.dilations) == {1}
-    if plain or not include_pad and set(window.dilations) == {1}:
+    if plain or (not include_pad and set(window.dilations) == {1}):
         return _pool(emitter, AVERAGE, x, window, over, count_include_pad=include_pad)
-    # Windows that hang over the padded edge, or skip elements, divide by what lies inside: a constant for each place.
+    # Windows that hang over the padded edge, or skip elements, divide by what lies inside: a constant for
+    # each place.
     mean = _pool(emitter, AVERAGE, x, window, over, count_include_pad=True)
     counts = _counted(window, sizes, over, include_pad)
-    return emitter.call(relax.op.multiply, mean, (np.prod(window.kernel) / counts).astype(np.float32)[None, None])
+    return emitter.call(
+        relax.op.multiply, mean, (np.prod(window.kernel) / counts).astype(np.float32)[None, None]
+    )
 
 
 def _window(node: Node, sizes: Sequence[int]) -> tuple[Window, list[int]]:

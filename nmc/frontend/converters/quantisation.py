@@ -13,14 +13,18 @@ from nmc.frontend.converters.windows import window_of
 from nmc.frontend.emitter import Emitter, dtype_of, shape_of
 from nmc.frontend.values import ConversionError, Node, Value
 
-RANGES = {kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in ("int8", "uint8", "int16", "uint16")}
+RANGES = {
+    kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in ("int8", "uint8", "int16", "uint16")
+}
 """The integer types that quantised tensors have."""
 
 
 @converts("QuantizeLinear")
 def _quantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
     zero, kind = node.input(2), node.attributes.get("output_dtype", 0)
-    target = str(helper.tensor_dtype_to_np_dtype(kind)) if kind else "uint8" if zero is None else dtype_of(zero)
+    target = (
+        str(helper.tensor_dtype_to_np_dtype(kind)) if kind else "uint8" if zero is None else dtype_of(zero)
+    )
     x, axis = node.tensor(0), int(node.attributes.get("axis", 1))
     scale, zero = (_by_element(node, value, x, axis) for value in (node.tensor(1), zero))
     return [quantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis, target)]
@@ -58,7 +62,11 @@ def quantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis:
 
 def dequantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int) -> Value:
     """(x - zero)·scale."""
-    if isinstance(x, np.ndarray) and isinstance(scale, np.ndarray) and (zero is None or isinstance(zero, np.ndarray)):
+    if (
+        isinstance(x, np.ndarray)
+        and isinstance(scale, np.ndarray)
+        and (zero is None or isinstance(zero, np.ndarray))
+    ):
         offset = np.zeros((), np.float32) if zero is None else zero
         return (x.astype(np.float32) - _along(emitter, offset, x, axis)) * _along(emitter, scale, x, axis)
     wide = emitter.cast(x, "float32")
@@ -108,8 +116,12 @@ def _qlinear_conv(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 @converts("ConvInteger")
 def _conv_integer(emitter: Emitter, node: Node) -> Sequence[Value]:
-    """Exact in float32 while |sum| < 2^24, which products of bytes reach only beyond 258 terms: kept in int32."""
+    """Exact in float32 while |sum| < 2^24, which products of bytes reach only beyond 258 terms: kept in
+    int32."""
     x = without_zero_point(emitter, node.tensor(0), node.input(2), last=True)
-    weight = without_zero_point(emitter, node.tensor(1), node.input(3), last=True)
+    zero = node.input(3)
+    if zero is not None and len(shape_of(zero)) == 1:
+        zero = emitter.reshape(zero, (-1,) + (1,) * (len(shape_of(node.tensor(1))) - 1))
+    weight = without_zero_point(emitter, node.tensor(1), zero, last=True)
     window = window_of(node, shape_of(weight)[2:], shape_of(x)[2:])
     return [convolve(emitter, x, weight, window, int(node.attributes.get("group", 1)))]

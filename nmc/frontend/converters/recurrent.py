@@ -1,4 +1,5 @@
-"""LSTM, GRU and RNN, unrolled over the static number of time steps (formulas: ONNX operator documentation)."""
+"""LSTM, GRU and RNN, unrolled over the static number of time steps (formulas: ONNX operator
+documentation)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class Cell:
 
     def gate(self, value: Value, index: int) -> Value:
         """Columns of gate `index` of a tensor whose last axis holds all gates."""
-        return self.emitter.slice(value, len(shape_of(value)) - 1, index * self.hidden, (index + 1) * self.hidden)
+        return self.emitter.slice(
+            value, len(shape_of(value)) - 1, index * self.hidden, (index + 1) * self.hidden
+        )
 
     def add(self, a: Value, b: Value) -> Value:
         """a + b, where adding a zero constant writes nothing."""
@@ -147,7 +150,8 @@ def _recurrent(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _run(
     cell: Cell, step: Step, x: Value, states: list[Value], lengths: Value | None, backwards: bool
 ) -> tuple[list[Value], list[Value]]:
-    """Outputs by time, and the last states. Steps beyond a sequence's length keep its state and give zero, which
+    """Outputs by time, and the last states. Steps beyond a sequence's length keep its state and give zero,
+    which
 
     makes a run from the end backwards start at each sequence's own last element."""
     emitter, (time, batch, size) = cell.emitter, shape_of(x)
@@ -175,7 +179,9 @@ def _steps(
         if running is None:
             states, rows[t] = fresh, fresh[0]
             continue
-        states = [emitter.call(relax.op.where, running, new, old) for new, old in zip(fresh, states, strict=True)]
+        states = [
+            emitter.call(relax.op.where, running, new, old) for new, old in zip(fresh, states, strict=True)
+        ]
         rows[t] = emitter.call(relax.op.where, running, fresh[0], np.float32(0))
     return rows, states
 
@@ -232,11 +238,14 @@ def _initial(
 
 def _stack(emitter: Emitter, values: Sequence[Value], axis: int) -> Value:
     shape = shape_of(values[0])
-    return emitter.concat([emitter.reshape(value, (*shape[:axis], 1, *shape[axis:])) for value in values], axis)
+    return emitter.concat(
+        [emitter.reshape(value, (*shape[:axis], 1, *shape[axis:])) for value in values], axis
+    )
 
 
 def _activations(emitter: Emitter, node: Node, index: int, directions: int) -> tuple[Activation, ...]:
-    """The activations of one direction; alpha and beta lists are consumed in order by those that take them."""
+    """The activations of one direction; alpha and beta lists are consumed in order by those that take
+    them."""
     defaults = STEPS[node.operator][2]
     names = list(node.attributes.get("activations") or defaults * directions)
     alphas = iter(node.attributes.get("activation_alpha") or [])
@@ -262,7 +271,9 @@ def _affine(e: Emitter, x: Value, a: float, b: float) -> Value:
 
 
 def _scaled_tanh(e: Emitter, x: Value, a: float, b: float) -> Value:
-    return e.call(relax.op.multiply, e.call(relax.op.tanh, e.call(relax.op.multiply, x, like(x, b))), like(x, a))
+    return e.call(
+        relax.op.multiply, e.call(relax.op.tanh, e.call(relax.op.multiply, x, like(x, b))), like(x, a)
+    )
 
 
 def _elu(e: Emitter, x: Value, a: float, b: float) -> Value:

@@ -23,7 +23,14 @@ def _plain(operator: Callable[..., relax.Expr]) -> Reduce:
 def _extreme(operator: Callable[..., relax.Expr]) -> Reduce:
     def reduce(emitter: Emitter, x: Value, axes: list[int], keep: bool) -> Value:
         if dtype_of(x) != "bool":
-            return emitter.call(operator, x, axis=axes, keepdims=keep)
+            result = emitter.call(operator, x, axis=axes, keepdims=keep)
+            if operator is not relax.op.max or not emitter.may_be_infinite(x):
+                return result
+            # TVM's maximum begins at the lowest finite number, but that of a wholly masked row is -inf.
+            open_places = emitter.cast(emitter.call(relax.op.greater, x, like(x, -np.inf)), "float32")
+            any_open = emitter.call(operator, open_places, axis=axes, keepdims=keep)
+            masked = emitter.call(relax.op.equal, any_open, np.float32(0))
+            return emitter.call(relax.op.where, masked, like(x, -np.inf), result)
         number = emitter.call(operator, emitter.cast(x, "int8"), axis=axes, keepdims=keep)
         return emitter.call(relax.op.not_equal, number, np.asarray(0, np.int8))
 
@@ -64,7 +71,9 @@ def _log_sum_exp(emitter: Emitter, x: Value, axes: list[int], keep: bool) -> Val
     logarithm = emitter.call(relax.op.log, _sum(emitter, shifted, axes, True))
     total = emitter.call(relax.op.add, logarithm, largest)
     kept = [1 if axis in axes else size for axis, size in enumerate(shape_of(x))]
-    return emitter.reshape(total, kept if keep else [size for axis, size in enumerate(kept) if axis not in axes])
+    return emitter.reshape(
+        total, kept if keep else [size for axis, size in enumerate(kept) if axis not in axes]
+    )
 
 
 REDUCTIONS: dict[str, Reduce] = {

@@ -1,4 +1,5 @@
-"""Resize and Upsample: separable, so each axis is a gather by constant indices or a product with a constant matrix."""
+"""Resize and Upsample: separable, so each axis is a gather by constant indices or a product with a constant
+matrix."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from nmc.frontend.values import ConversionError, Node, Value
 
 @dataclass(frozen=True)
 class Axis:
-    """One resized axis: sizes, the scale its coordinates use, and its region of interest (fractions of the input)."""
+    """One resized axis: sizes, the scale its coordinates use, and its region of interest (fractions of the
+    input)."""
 
     index: int
     size: int
@@ -40,7 +42,9 @@ def _resize(emitter: Emitter, node: Node) -> Sequence[Value]:
             continue
         if mode == "nearest":
             rounding = node.attributes.get("nearest_mode", "floor" if old else "round_prefer_floor")
-            x = emitter.take(x, np.clip(_rounded(rounding, places), 0, axis.size - 1).astype(np.int64), axis.index)
+            x = emitter.take(
+                x, np.clip(_rounded(rounding, places), 0, axis.size - 1).astype(np.int64), axis.index
+            )
         else:
             x = matrix_along(emitter, x, _matrix(node, mode, axis, places), axis.index)
     if any(mask.any() for mask in outside.values()):
@@ -68,8 +72,12 @@ def _axes(node: Node, shape: Sequence[int], old: bool) -> list[Axis]:
         size = shape[index]
         if sizes is not None:
             scale = _kept_ratio(node, shape, indices, sizes) or sizes[position] / size
-            new = sizes[position] if not _kept_ratio(node, shape, indices, sizes) else math.floor(scale * size + 0.5)
-        else:
+            new = (
+                sizes[position]
+                if not _kept_ratio(node, shape, indices, sizes)
+                else math.floor(scale * size + 0.5)
+            )
+        elif scales is not None:
             scale = float(scales[position])
             new = math.floor(size * scale + 1e-6)
         start, end = (roi[position], roi[position + len(indices)]) if roi else (0.0, 1.0)
@@ -118,7 +126,8 @@ def _rounded(rounding: str, places: np.ndarray) -> np.ndarray:
 
 
 def _matrix(node: Node, mode: str, axis: Axis, places: np.ndarray) -> np.ndarray:
-    """The interpolation weights, shape [new size, size]; elements beyond an edge repeat it or are left out."""
+    """The interpolation weights, shape [new size, size]; elements beyond an edge repeat it or are left
+    out."""
     kernel, reach = _kernel(mode, float(node.attributes.get("cubic_coeff_a", -0.75)))
     antialias = bool(node.attributes.get("antialias", 0))
     exclude = bool(node.attributes.get("exclude_outside", 0))

@@ -19,8 +19,9 @@ def _dft(emitter: Emitter, node: Node) -> Sequence[Value]:
     axis_input = node.constant(2) if node.opset >= 20 else None
     given = node.attributes.get("axis", 1) if node.opset < 20 else -2
     axis = int(axis_input.reshape(-1)[0] if axis_input is not None else given) % rank
-    size = shape[axis] if length is None else int(length.reshape(-1)[0])
     inverse, onesided = bool(node.attributes.get("inverse", 0)), bool(node.attributes.get("onesided", 0))
+    default = 2 * (shape[axis] - 1) if inverse and onesided else shape[axis]
+    size = default if length is None else int(length.reshape(-1)[0])
     if inverse and onesided:
         matrix = _real_inverse(size, shape[axis])
     else:
@@ -36,7 +37,8 @@ def _dft(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 
 def _fourier(size: int, given: int, inverse: bool, kept: int, parts: int) -> np.ndarray:
-    """Matrix [given·parts, kept·2]: elements beyond `given` count as zero, those beyond `size` are cut off."""
+    """Matrix [given·parts, kept·2]: elements beyond `given` count as zero, those beyond `size` are cut
+    off."""
     angle = 2 * np.pi * np.outer(np.arange(given), np.arange(kept)) / size * (1 if inverse else -1)
     angle_cos, angle_sin = np.cos(angle), np.sin(angle)
     used = (np.arange(given) < size)[:, None] / (size if inverse else 1)

@@ -1,4 +1,5 @@
-"""The arithmetic of sliding windows that convolution and pooling share: explicit paddings from ONNX's attributes."""
+"""The arithmetic of sliding windows that convolution and pooling share: explicit paddings from ONNX's
+attributes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from nmc.frontend.values import ConversionError, Node
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, strides, dilations (one number an axis) and paddings (begins, then ends) of a sliding window."""
+    """Kernel, strides, dilations (one number an axis) and paddings (begins, then ends) of a sliding
+    window."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
