@@ -16,7 +16,10 @@ from models.graph import GraphBuilder
 from models.model import Array, Model, read_only, top1_accuracy
 
 TRAINED = Path(__file__).with_name("trained") / "gcn.onnx"
-_CALIBRATION_MOLECULES = 128
+SUM_SCALE = 1 / 16
+"""Brings the sum over the atoms of a molecule of common size to the range of their mean."""
+
+_CALIBRATION_MOLECULES = 256
 _SHAPES = {
     "features": (1, solubility.NODES, solubility.FEATURES),
     "adjacency": (1, solubility.NODES, solubility.NODES),
@@ -41,7 +44,8 @@ def build(weights: Mapping[str, Array]) -> onnx.ModelProto:
     total = graph.node("Squeeze", "sum", graph.node("MatMul", "sum.masked", row, tensor), axis)
     atoms = graph.node("ReduceSum", "atoms", "mask", axis, keepdims=1)
     mean = graph.node("Div", "mean", total, atoms)
-    pooled = graph.node("Concat", "pooled", mean, total, axis=1)
+    size = graph.node("Mul", "sum.scaled", total, graph.constant("sum.scale", SUM_SCALE))
+    pooled = graph.node("Concat", "pooled", mean, size, axis=1)
     hidden = graph.node("Gemm", "hidden", pooled, *_constants(graph, weights, "hidden"), transB=1)
     hidden = graph.node("Relu", "hidden.relu", hidden)
     graph.node("Gemm", "logits", hidden, *_constants(graph, weights, "classifier"), transB=1)
@@ -54,7 +58,7 @@ def _constants(graph: GraphBuilder, weights: Mapping[str, Array], layer: str) ->
 
 @read_only
 def calibration() -> dict[str, Array]:
-    """Return 128 training molecules as features, adjacency and mask: float32 [128, 1, …]."""
+    """Return 256 training molecules as features, adjacency and mask: float32 [256, 1, …]."""
     graphs = solubility.training()
     return _inputs(graphs, np.linspace(0, len(graphs.labels) - 1, _CALIBRATION_MOLECULES).astype(int))
 

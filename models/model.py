@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,18 +45,18 @@ def top1_accuracy(outputs: DataSet, labels: Array) -> float:
     return float(np.mean(scores.reshape(len(labels), -1).argmax(axis=1) == labels))
 
 
-def cached_onnx(build: Callable[[], onnx.ModelProto]) -> Path:
+def cached_onnx(name: str, build: Callable[[], onnx.ModelProto]) -> Path:
     """Return the file that holds what `build` makes, building it at the first call only.
 
-    The file lies in build/models of the repository, or in the directory that NMC_MODEL_CACHE names. Its
-    name carries a digest of the source file of `build`, so that a changed builder is never answered with an
-    old model.
+    The file lies in build/models of the repository, or in the directory that NMC_MODEL_CACHE names. Its name
+    carries a digest of this folder's sources, so that a changed builder is never answered with an old model.
     """
-    source = Path(inspect.getsourcefile(build) or "")
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    default = Path(__file__).resolve().parent.parent / "build" / "models"
-    directory = Path(os.environ.get("NMC_MODEL_CACHE", default))
-    path = directory / f"{source.stem}-{digest}.onnx"
+    folder = Path(__file__).resolve().parent
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()[
+        :12
+    ]
+    directory = Path(os.environ.get("NMC_MODEL_CACHE", folder.parent / "build" / "models"))
+    path = directory / f"{name}-{digest}.onnx"
     if not path.exists():
         save_model(build(), path)
     return path

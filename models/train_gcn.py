@@ -34,7 +34,7 @@ class Network(nn.Module):
         for layer in (self.layer0, self.layer1):
             tensor = self.dropout(torch.relu(adjacency @ (tensor @ layer.weight.T) + layer.bias))
         total = (mask[:, None] @ tensor)[:, 0]
-        pooled = torch.cat([total / mask.sum(dim=1, keepdim=True), total], dim=1)
+        pooled = torch.cat([total / mask.sum(dim=1, keepdim=True), total * gcn.SUM_SCALE], dim=1)
         logits: torch.Tensor = self.classifier(self.dropout(torch.relu(self.hidden(pooled))))
         return logits
 
