@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from targets.gemm_accel.config import AcceleratorConfig, load_config
 from tvm import ir
 
 from nmc.border import Border, find_border
@@ -16,15 +17,15 @@ from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.options import DEFAULT_SEGMENTS, Options
 from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import TensorFormat, TensorRange
+from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.formats import plan_formats
 from passes.linearise import FittedTable, linearise
 from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import quantise
-from passes.verify_matrix_form import VerifyMatrixForm, accelerator_functions
+from passes.verify_matrix_form import verify_matrix_form, accelerator_functions
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
-from targets.gemm_accel.config import AcceleratorConfig, load_config
 
 Progress = Callable[[str], None]
 
@@ -73,14 +74,14 @@ def compile_model(
     progress("calibrating")
     samples, warnings = calibration_samples(imported, options)
     ranges = collect_ranges(exact, samples)
-    exact, ranges = expand_maximum(exact, ranges)
+    exact, ranges = expand_maximum(*bound_masks(exact, ranges))
     formats = plan_formats(exact, ranges, options.bits)
     progress("fitting tables")
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     progress("quantising")
     quantised = quantise(matrix_form, formats, tables)
-    partitioned = VerifyMatrixForm(partition(quantised))
+    partitioned = verify_matrix_form(partition(quantised))
     stages += [("quantise", quantised), ("partition", partitioned)]
     fallback = find_fallback(partitioned)
     if options.require_full_offload and fallback:

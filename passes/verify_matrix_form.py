@@ -3,7 +3,6 @@
 Runs on the partitioned module after every compile.
 """
 
-import tvm
 from tvm import ir, relax
 
 from nmc.errors import UnsupportedOperatorError
@@ -16,9 +15,12 @@ OPERATIONS = frozenset(ACCELERATOR_PREFIX + name for name in ("gemm", "hadamard"
 INTEGERS = frozenset({"int8", "int16", "int32"})
 
 
-@tvm.transform.module_pass(opt_level=0, name="nmc.VerifyMatrixForm")
-def VerifyMatrixForm(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
-    """Raises UnsupportedOperatorError that lists every binding of an accelerator function outside matrix form."""
+def verify_matrix_form(module: ir.IRModule) -> ir.IRModule:
+    """The module itself, when its accelerator functions hold matrix form only.
+
+    Raises UnsupportedOperatorError that lists every other binding. (A plain function: an error raised inside a TVM pass
+    would lose its type.)
+    """
     problems = [problem for function in accelerator_functions(module).values() for problem in violations(function)]
     if problems:
         raise UnsupportedOperatorError("not in matrix form: " + "; ".join(problems))
