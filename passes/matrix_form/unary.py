@@ -70,6 +70,11 @@ def _gelu(x: relax.Expr) -> relax.Expr:
     return _op.multiply(_scaled(x, 0.5), _shifted(_op.erf(_scaled(x, math.sqrt(0.5))), 1.0))
 
 
+def _shrink(x: relax.Expr, lambd: float, bias: float) -> relax.Expr:
+    below = _where(_op.less(x, _constant(-lambd)), _shifted(x, bias), _constant(0.0))
+    return _where(_op.greater(x, _constant(lambd)), _shifted(x, -bias), below)
+
+
 def _where(condition: relax.Expr, x: relax.Expr, y: relax.Expr) -> relax.Expr:
     return _op.where(condition, x, y)
 
@@ -77,12 +82,17 @@ def _where(condition: relax.Expr, x: relax.Expr, y: relax.Expr) -> relax.Expr:
 FUNCTIONS: Mapping[str, Callable[[relax.Expr, Parameters], relax.Expr]] = {
     "relu": lambda x, p: _positive(x),
     "leaky_relu": lambda x, p: _op.add(_positive(x), _scaled(_negative(x), p["alpha"])),
+    "relu6": lambda x, p: _clipped(x, 0.0, 6.0),
+    "hard_tanh": lambda x, p: _clipped(x, -1.0, 1.0),
     "clip": lambda x, p: _clipped(x, p["lo"], p["hi"]),
+    "sign": lambda x, p: _op.sign(x),
     "abs": lambda x, p: _op.abs(x),
     "hard_sigmoid": lambda x, p: _hard_sigmoid(x, p["alpha"], p["beta"]),
     "hard_swish": lambda x, p: _op.multiply(x, _hard_sigmoid(x, 1.0 / 6.0, 0.5)),
     "thresholded_relu": lambda x, p: _where(_op.greater(x, _constant(p["alpha"])), x, _constant(0.0)),
+    "shrink": lambda x, p: _shrink(x, p["lambd"], p["bias"]),
     "sigmoid": lambda x, p: _op.sigmoid(x),
+    "log_sigmoid": lambda x, p: _op.negative(_softplus(_op.negative(x))),
     "tanh": lambda x, p: _op.tanh(x),
     "erf": lambda x, p: _op.erf(x),
     "gelu": lambda x, p: _gelu(x),
@@ -98,9 +108,10 @@ FUNCTIONS: Mapping[str, Callable[[relax.Expr, Parameters], relax.Expr]] = {
     "softsign": lambda x, p: _op.divide(x, _shifted(_op.abs(x), 1.0)),
     "exp": lambda x, p: _op.exp(x),
     "log": lambda x, p: _op.log(x),
+    "expm1": lambda x, p: _shifted(_op.exp(x), -1.0),
     "log1p": lambda x, p: _op.log(_shifted(x, 1.0)),
     "sqrt": lambda x, p: _op.sqrt(x),
-    "rsqrt": lambda x, p: _op.rsqrt(x),
+    "rsqrt": lambda x, p: _op.rsqrt(_shifted(x, p["eps"])),
     "reciprocal": lambda x, p: _op.divide(_constant(1.0), x),
     "pow": lambda x, p: _op.power(x, _constant(p["exponent"])),
     "sin": lambda x, p: _op.sin(x),

@@ -1,0 +1,29 @@
+"""Looks from a variable back to the call that computed it, in the function that is being built."""
+
+from tvm import ir, relax
+
+from passes.rewrite import Emitter
+
+
+def definition(emitter: Emitter, expr: relax.Expr) -> relax.Call | None:
+    """The call that a variable is bound to; None for parameters, constants and anything else."""
+    if isinstance(expr, relax.Var):
+        for binding in reversed(emitter.bindings):
+            if binding.var.same_as(expr):
+                return binding.value if isinstance(binding.value, relax.Call) else None
+    return None
+
+
+def arguments_of(emitter: Emitter, expr: relax.Expr, *operators: str) -> tuple[relax.Expr, ...] | None:
+    """The arguments of the call that `expr` is bound to when its operator is one of these, or None."""
+    call = definition(emitter, expr)
+    if call is not None and isinstance(call.op, ir.Op) and call.op.name in operators:
+        return tuple(call.args)
+    return None
+
+
+def taken_back(emitter: Emitter, expr: relax.Expr) -> relax.Expr:
+    """The call that was emitted last, when `expr` is its variable: returned by a rule, it gets the layer's own name."""
+    if emitter.bindings and isinstance(expr, relax.Var) and emitter.bindings[-1].var.same_as(expr):
+        return emitter.bindings.pop().value
+    return expr

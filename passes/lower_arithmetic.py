@@ -1,0 +1,192 @@
+"""Division, powers, negation, squares and selections of floats are sums, products and unary functions.
+
+Run after the composites are recognised and before `passes.lower_unary`. What stays: a selection or a division of
+integers, floor division, powers of two computed tensors (a negative base has no logarithm), comparisons.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tvm
+from tvm import ir, relax
+
+from passes.definitions import arguments_of, taken_back
+from passes.matrix_form.unary import unary
+from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
+from passes.scalars import FLOAT32_HIGHEST, scalar_of
+
+_op = relax.op
+
+MASKING = 1.0e9
+"""A constant at or beyond this magnitude masks: an activation added to it is below half its float32 step (32)."""
+
+
+def _divide(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    dividend, divisor = call.args
+    value = constant_value(divisor)
+    if value is not None:
+        if not value.all() or not np.isfinite(value).all():
+            return None
+        return _op.multiply(dividend, emitter.constant(1.0 / value.astype(np.float64)))
+    inverse = reciprocal(emitter, divisor)
+    if scalar_of(dividend, divisor) == 1.0:
+        return inverse
+    return _op.multiply(dividend, emitter.emit(inverse))
+
+
+def reciprocal(emitter: Emitter, x: relax.Expr) -> relax.Expr:
+    """1/x, where x = √v becomes v^(-1/2) and x = exp(v) becomes exp(-v)."""
+    root = arguments_of(emitter, x, "relax.sqrt")
+    if root is not None:
+        return _op.rsqrt(root[0])
+    exponent = arguments_of(emitter, x, "relax.exp")
+    if exponent is not None:
+        return _op.exp(emitter.emit(_op.multiply(exponent[0], emitter.constant(-1.0))))
+    return unary(emitter, x, "reciprocal")
+
+
+def _power(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    base, power = call.args
+    exponent = scalar_of(power, base)
+    if exponent is not None:
+        return _constant_power(emitter, base, exponent)
+    number = scalar_of(base, power)
+    if number is not None and number > 0.0:
+        return _op.exp(emitter.emit(_op.multiply(power, emitter.constant(np.log(number)))))
+    return None
+
+
+def _constant_power(emitter: Emitter, x: relax.Expr, exponent: float) -> relax.Expr:
+    if exponent == 1.0:
+        return x
+    if exponent == 2.0:
+        return _op.multiply(x, x)
+    if exponent in (3.0, 4.0):
+        square = emitter.emit(_op.multiply(x, x))
+        return _op.multiply(square, x if exponent == 3.0 else square)
+    if exponent == 0.5:
+        return _op.sqrt(x)
+    if exponent == -0.5:
+        return _op.rsqrt(x)
+    if exponent == -1.0:
+        return reciprocal(emitter, x)
+    return unary(emitter, x, "pow", exponent=exponent)
+
+
+def _negative(emitter: Emitter, call: relax.Call) -> relax.Expr:
+    return _op.multiply(call.args[0], emitter.constant(-1.0))
+
+
+def _square(emitter: Emitter, call: relax.Call) -> relax.Expr:
+    return _op.multiply(call.args[0], call.args[0])
+
+
+_ORDER = {
+    "relax.greater": _op.maximum,
+    "relax.greater_equal": _op.maximum,
+    "relax.less": _op.minimum,
+    "relax.less_equal": _op.minimum,
+}
+_OPPOSITE = {_op.maximum: _op.minimum, _op.minimum: _op.maximum}
+
+
+def _where(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    condition, chosen, otherwise = call.args
+    extremum = _extremum(emitter, condition, chosen, otherwise)
+    if extremum is not None:
+        return extremum
+    selected = _selected(emitter, condition, _finite(emitter, chosen), _finite(emitter, otherwise))
+    value = emitter.emit(selected)
+    if shape_of(value) == shape_of(call):
+        return taken_back(emitter, value)
+    return _op.broadcast_to(value, list(shape_of(call)))
+
+
+def _extremum(
+    emitter: Emitter, condition: relax.Expr, chosen: relax.Expr, otherwise: relax.Expr
+) -> relax.Expr | None:
+    """where(a > b, a, b) is the maximum of a and b, and so on."""
+    for operator, extremum in _ORDER.items():
+        sides = arguments_of(emitter, condition, operator)
+        if sides is None:
+            continue
+        if _same(sides[0], chosen) and _same(sides[1], otherwise):
+            return extremum(*sides)
+        if _same(sides[1], chosen) and _same(sides[0], otherwise):
+            return _OPPOSITE[extremum](*sides)
+    return None
+
+
+def _same(a: relax.Expr, b: relax.Expr) -> bool:
+    number = scalar_of(a)
+    return a.same_as(b) or (number is not None and number == scalar_of(b) and shape_of(a) == shape_of(b))
+
+
+def _finite(emitter: Emitter, expr: relax.Expr) -> relax.Expr:
+    """A constant with its infinities replaced by the largest finite numbers."""
+    value = constant_value(expr)
+    if value is None or np.isfinite(value).all():
+        return expr
+    return emitter.constant(np.nan_to_num(value, nan=np.nan, posinf=FLOAT32_HIGHEST, neginf=-FLOAT32_HIGHEST))
+
+
+def _selected(
+    emitter: Emitter, condition: relax.Expr, chosen: relax.Expr, otherwise: relax.Expr
+) -> relax.Expr:
+    """condition·chosen + (1 - condition)·otherwise, with the terms left out that change nothing.
+
+    A masking scalar swallows what is added to it, so the other side needs no factor.
+    """
+    high, low = scalar_of(chosen), scalar_of(otherwise)
+    if low == 0.0:
+        return _gated(emitter, condition, chosen, negate=False)
+    if high == 0.0:
+        return _gated(emitter, condition, otherwise, negate=True)
+    if low is not None and abs(low) >= MASKING:
+        return _op.add(chosen, _gated(emitter, condition, otherwise, negate=True))
+    if high is not None and abs(high) >= MASKING:
+        return _op.add(otherwise, _gated(emitter, condition, chosen, negate=False))
+    first = emitter.emit(_gated(emitter, condition, chosen, negate=False))
+    return _op.add(first, _gated(emitter, condition, otherwise, negate=True))
+
+
+def _gated(emitter: Emitter, condition: relax.Expr, value: relax.Expr, negate: bool) -> relax.Expr:
+    """The value where the condition (or its negation) holds, zero elsewhere."""
+    known, number = constant_value(condition), constant_value(value)
+    if known is not None:
+        gate: np.ndarray = (known.astype(bool) != negate).astype(np.float32)
+        return (
+            emitter.constant(gate * number)
+            if number is not None
+            else _op.multiply(value, emitter.constant(gate))
+        )
+    held = emitter.emit(_op.logical_not(condition)) if negate else condition
+    factor = emitter.emit(_op.astype(held, "float32"))
+    return (
+        factor
+        if scalar_of(value) == 1.0 and number is not None and number.ndim == 0
+        else _op.multiply(factor, value)
+    )
+
+
+RULES: Mapping[str, Rule] = {
+    "relax.divide": _divide,
+    "relax.power": _power,
+    "relax.negative": _negative,
+    "relax.square": _square,
+    "relax.where": _where,
+}
+
+
+def _of_floats(rule: Rule) -> Rule:
+    def guarded(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+        typed = emitter.builder.normalize(call)
+        return rule(emitter, typed) if dtype_of(typed) == "float32" else None
+
+    return guarded
+
+
+@tvm.transform.module_pass(opt_level=0, name="nmc.LowerArithmetic")
+def lower_arithmetic(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
+    """Apply RULES to the float operators of main."""
+    return rewrite_calls(module, {operator: _of_floats(rule) for operator, rule in RULES.items()})

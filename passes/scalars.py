@@ -1,0 +1,25 @@
+"""Recognises constants that act as one number."""
+
+import numpy as np
+from tvm import relax
+
+from passes.rewrite import constant_value, shape_of
+
+FLOAT32_HIGHEST = float(np.finfo(np.float32).max)
+"""The largest finite float32; its negative stands for minus infinity where a model masks."""
+
+
+def scalar_of(expr: relax.Expr, partner: relax.Expr | None = None) -> float | None:
+    """The number that a constant of equal elements holds, or None.
+
+    With a `partner`, None too when broadcasting the constant against it would change the partner's shape.
+    """
+    value = constant_value(expr)
+    if value is None or value.size == 0 or value.dtype.kind != "f":
+        return None
+    first = value.reshape(-1)[0]
+    if not (value == first).all():
+        return None
+    if partner is not None and np.broadcast_shapes(value.shape, shape_of(partner)) != shape_of(partner):
+        return None
+    return float(first)

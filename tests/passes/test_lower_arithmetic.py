@@ -1,0 +1,122 @@
+"""Division, powers and selection become products, sums and unary functions."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tvm import relax
+
+from passes.lower_arithmetic import lower_arithmetic
+from passes.rewrite import Emitter
+from tests.passes.support import build_module, constant, listing, random_array, run
+
+_op = relax.op
+_lowest = float(np.finfo(np.float32).min)
+
+LOWERED: dict[str, tuple[Callable[[relax.Expr], relax.Expr], list[str]]] = {
+    "division by a constant": (lambda x: _op.divide(x, constant(4.0)), ["y = multiply(x0, 0.25)"]),
+    "division by itself": (
+        lambda x: _op.divide(x, x),
+        ["y#1 = unary[reciprocal](x0)", "y = multiply(x0, y#1)"],
+    ),
+    "one over": (lambda x: _op.divide(constant(1.0), x), ["y = unary[reciprocal](x0)"]),
+    "division by a root": (
+        lambda x: _op.divide(x, _op.sqrt(x)),
+        ["y#2 = rsqrt(x0)", "y = multiply(x0, y#2)"],
+    ),
+    "division by an exponential": (
+        lambda x: _op.divide(constant(1.0), _op.exp(x)),
+        ["y#2 = multiply(x0, -1)", "y = exp(y#2)"],
+    ),
+    "square": (lambda x: _op.power(x, constant(2.0)), ["y = multiply(x0, x0)"]),
+    "cube": (lambda x: _op.power(x, constant(3.0)), ["y#1 = multiply(x0, x0)", "y = multiply(y#1, x0)"]),
+    "root": (lambda x: _op.power(x, constant(0.5)), ["y = sqrt(x0)"]),
+    "inverse root": (lambda x: _op.power(x, constant(-0.5)), ["y = rsqrt(x0)"]),
+    "odd power": (lambda x: _op.power(x, constant(0.75)), ["y = unary[pow exponent=0.75](x0)"]),
+    "power of two": (lambda x: _op.power(constant(2.0), x), ["y#1 = multiply(x0, 0.693147)", "y = exp(y#1)"]),
+    "negation": (_op.negative, ["y = multiply(x0, -1)"]),
+}
+
+
+@pytest.mark.parametrize("operator", LOWERED)
+def test_arithmetic_is_lowered_with_the_same_values(operator: str) -> None:
+    body, lines = LOWERED[operator]
+    module = build_module(lambda emitter, x: body(x), (4, 3))
+    lowered = lower_arithmetic(module)
+    assert listing(lowered) == lines
+    x = np.abs(random_array(4, 3)) + np.float32(0.25)
+    np.testing.assert_allclose(run(lowered, x)[0], run(module, x)[0], rtol=1e-6)
+
+
+SELECTIONS: dict[str, tuple[Callable[[relax.Expr, relax.Expr, relax.Expr], relax.Expr], list[str]]] = {
+    "of two tensors": (
+        lambda c, a, b: _op.where(c, a, b),
+        [
+            "y#1 = astype(x0)",
+            "y#2 = multiply(y#1, x1)",
+            "y#3 = logical_not(x0)",
+            "y#4 = astype(y#3)",
+            "y#6 = multiply(y#4, x2)",
+            "y = add(y#2, y#6)",
+        ],
+    ),
+    "of a tensor or zero": (
+        lambda c, a, b: _op.where(c, a, constant(0.0)),
+        ["y#1 = astype(x0)", "y = multiply(y#1, x1)"],
+    ),
+    "of a mask or a tensor": (
+        lambda c, a, b: _op.where(c, constant(_lowest), b),
+        ["y#1 = astype(x0)", "y#3 = multiply(y#1, -3.40282e+38)", "y = add(x2, y#3)"],
+    ),
+    "of a tensor or minus infinity": (
+        lambda c, a, b: _op.maximum(_op.where(c, a, constant(-np.inf)), constant(_lowest)),
+        [
+            "y#2 = logical_not(x0)",
+            "y#3 = astype(y#2)",
+            "y#5 = multiply(y#3, -3.40282e+38)",
+            "y#1 = add(x1, y#5)",
+            "y = maximum(y#1, -3.40282e+38)",
+        ],
+    ),
+    "of the larger": (lambda c, a, b: _op.where(_op.greater(a, b), a, b), ["y = maximum(x1, x2)"]),
+    "of the smaller": (lambda c, a, b: _op.where(_op.greater(a, b), b, a), ["y = minimum(x1, x2)"]),
+}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_a_selection_is_products_and_a_sum_of_exactly_the_same_values(selection: str) -> None:
+    body, lines = SELECTIONS[selection]
+    module = build_module(lambda emitter, c, a, b: body(c, a, b), ((2, 1), "bool"), (2, 3), (2, 3))
+    lowered = lower_arithmetic(module)
+    assert listing(lowered) == lines
+    arrays = np.array([[True], [False]]), random_array(2, 3, seed=1), random_array(2, 3, seed=2)
+    np.testing.assert_array_equal(run(lowered, *arrays)[0], run(module, *arrays)[0])
+
+
+def test_a_constant_condition_becomes_a_constant_mask() -> None:
+    causal = relax.const(np.tril(np.ones((4, 4), bool)), "bool")
+    module = build_module(lambda emitter, x: _op.where(causal, x, constant(_lowest)), (2, 4, 4))
+    lowered = lower_arithmetic(module)
+    assert listing(lowered) == ["y = add(x0, const[4, 4])"]
+    x = random_array(2, 4, 4)
+    np.testing.assert_array_equal(run(lowered, x)[0], run(module, x)[0])
+
+
+def test_a_huge_number_survives_being_selected() -> None:
+    def body(emitter: Emitter, c: relax.Expr, a: relax.Expr) -> relax.Expr:
+        return _op.where(c, a, constant(np.array([1.0, _lowest])))
+
+    module = build_module(body, ((2,), "bool"), (2,))
+    arrays = np.array([True, False]), np.array([0.3, 0.4], np.float32)
+    np.testing.assert_array_equal(run(lower_arithmetic(module), *arrays)[0], np.array([0.3, _lowest], np.float32))
+
+
+@pytest.mark.parametrize("operator", [_op.divide, _op.power])
+def test_integers_stay(operator: Callable[..., relax.Expr]) -> None:
+    module = build_module(lambda emitter, a, b: operator(a, b), ((4,), "int64"), ((4,), "int64"))
+    assert listing(lower_arithmetic(module)) == listing(module)
+
+
+def test_the_power_of_two_computed_tensors_stays() -> None:
+    module = build_module(lambda emitter, a, b: _op.power(a, b), (4,), (4,))
+    assert listing(lower_arithmetic(module)) == ["y = power(x0, x1)"]
