@@ -29,7 +29,8 @@ def demo() -> None:
     model = get(MODEL)
     print(f"{model.description}\n")
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    with working("building the ONNX model") as progress:
+    with working() as progress:
+        progress("building the ONNX model")
         options = Options(shapes=model.shapes, calibration=model.calibration())
         report = check_model(model.onnx_path(), options, model.test(), progress)
         package = DIRECTORY / f"{MODEL}.nmc"
@@ -42,7 +43,9 @@ def demo() -> None:
     print_accuracy(model, report)
     print_convolution(report.executable.package, package)
     if not report.bit_exact:
-        raise CheckFailedError("the accelerator differs from the CPU reference: a bug of nmc, please report it")
+        raise CheckFailedError(
+            "the accelerator differs from the CPU reference: a bug of nmc, please report it"
+        )
 
 
 def print_accuracy(model: Model, report: CheckReport) -> None:
@@ -57,7 +60,7 @@ def print_accuracy(model: Model, report: CheckReport) -> None:
 
 def print_convolution(package: Package, path: Path) -> None:
     """Prints the first instructions of the first convolution, which read its input through im2col strides."""
-    layer = next(name for name in package.manifest.layers if "conv" in name.lower() or "stem" in name.lower())
+    layer = next(layer.name for layer in package.manifest.layers if layer.operator == "Conv")
     print(f"The first instructions of '{layer}'; all of them: nmc dump {path} --layer '{layer}'")
     for line in islice(dump_text(package, layer).splitlines(), DUMPED_COMMANDS):
         print(f"  {line}")

@@ -39,6 +39,25 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer of the model and its ONNX operator."""
+
+    name: str
+    operator: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product of the model, [groups, rows, depth] times [groups, depth, columns]."""
+
+    layer: str
+    groups: int
+    rows: int
+    depth: int
+    columns: int
+
+
+@dataclass(frozen=True)
 class Table:
     """One piecewise-linear table and how well it fits."""
 
@@ -107,8 +126,10 @@ class Manifest:
     border: str | None
     """Symbol of the only region when nothing but conversion at the border is left to the host; then no host.so."""
     regions: tuple[Region, ...]
-    layers: tuple[str, ...]
-    """Names of the model's layers, in the order in which the commands run."""
+    layers: tuple[Layer, ...]
+    """The model's layers that anything is left of, in the order in which they run."""
+    products: tuple[Product, ...]
+    """The products that run on the accelerator, in order."""
     tables: tuple[Table, ...]
     fallback: tuple[Fallback, ...]
     offload: Offload

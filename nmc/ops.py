@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 STORED_TABLE = Path(__file__).with_name("operators.json")
 
-ACCELERATOR, MIXED, CPU, FOLDED, REFUSED = "accelerator", "accelerator and CPU", "CPU", "folded", "not supported"
+ACCELERATOR, MIXED, CPU, FOLDED, REFUSED = (
+    "accelerator",
+    "accelerator and CPU",
+    "CPU",
+    "folded",
+    "not supported",
+)
 """Where an operator runs. Folded: nothing of it is left after import, as it was constant or moved nothing."""
 
 
@@ -51,12 +57,17 @@ class OperatorReport:
 def operator_table() -> OperatorReport:
     """The stored table of the operators of the ONNX standard."""
     stored = json.loads(STORED_TABLE.read_text())
-    rows = (row | {"operations": tuple(row["operations"]), "reasons": tuple(row["reasons"])} for row in stored["operators"])
+    rows = (
+        row | {"operations": tuple(row["operations"]), "reasons": tuple(row["reasons"])}
+        for row in stored["operators"]
+    )
     return OperatorReport(stored["title"], tuple(OperatorRow(**row) for row in rows))
 
 
 def model_operators(
-    model: "str | Path | onnx.ModelProto", options: "Options", progress: Callable[[str], None] = lambda step: None
+    model: "str | Path | onnx.ModelProto",
+    options: "Options",
+    progress: Callable[[str], None] = lambda step: None,
 ) -> OperatorReport:
     """The operators of one model, compiled as far as level 3; raises NmcError for a model that does not compile."""
     from nmc.compiler import compile_model
@@ -133,6 +144,13 @@ def print_operators(report: OperatorReport) -> None:
         table.add_column(heading, justify="right" if heading in ("count", "multiply-adds") else "left")
     for row in report.rows:
         macs = f"{row.macs:,}" if row.macs else ""
-        cells = (row.operator, str(row.count), row.runs_on, ", ".join(row.operations), macs, "; ".join(row.reasons))
+        cells = (
+            row.operator,
+            str(row.count),
+            row.runs_on,
+            ", ".join(row.operations),
+            macs,
+            "; ".join(row.reasons),
+        )
         table.add_row(*cells)
     Console().print(table, markup=False)

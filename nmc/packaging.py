@@ -17,8 +17,9 @@ from nmc.macs import count_macs
 from nmc.options import Options
 from nmc.package import Package, sealed
 from passes.linearise import FittedTable
+from passes.matrix_form.gemm import GEMM
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
-from passes.rewrite import bindings_of, callee_name, layer_of
+from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
 from targets.cpu.matmul import ScheduleMatmul
 from targets.gemm_accel import isa
 
@@ -63,7 +64,8 @@ def _manifest(
         accelerator=_accelerator(compilation) if on_accelerator else None,
         border=border.symbol if border else None,
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
-        layers=_layers(compilation.levels["quantised"]),
+        layers=_layers(compilation),
+        products=_products(compilation.levels["quantised"]),
         tables=tuple(_table(table) for table in compilation.tables),
         fallback=tuple(
             manifest.Fallback(item.layer, item.operator, item.reason, item.heavy)
@@ -153,21 +155,30 @@ def _table(fitted: FittedTable) -> manifest.Table:
 def _offload(compilation: Compilation) -> manifest.Offload:
     """Operations of level 3 by where they run; conversions at the border are not operations of the model."""
     module = compilation.levels["quantised"]
-    names = [
-        callee_name(module, binding.value) for binding in bindings_of(module["main"]) if _is_call(binding)
-    ]
-    operations = sum(name not in (QUANTISE, DEQUANTISE) for name in names)
+    calls = [b.value for b in bindings_of(module["main"]) if isinstance(b.value, relax.Call)]
+    operations = sum(callee_name(module, call) not in (QUANTISE, DEQUANTISE) for call in calls)
     macs_accelerated, macs_total = count_macs(module)
     return manifest.Offload(operations - len(compilation.fallback), operations, macs_accelerated, macs_total)
 
 
-def _is_call(binding: relax.VarBinding) -> bool:
-    return isinstance(binding.value, relax.Call)
+def _layers(compilation: Compilation) -> tuple[manifest.Layer, ...]:
+    """The layers of level 3 in order, each once."""
+    operators = {node.name: node.op_type for node in compilation.imported.canonical.graph.node}
+    bindings = bindings_of(compilation.levels["quantised"]["main"])
+    names = dict.fromkeys(
+        layer_of(binding.var) for binding in bindings if isinstance(binding.value, relax.Call)
+    )
+    return tuple(manifest.Layer(name, operators.get(name, "")) for name in names)
 
 
-def _layers(module: ir.IRModule) -> tuple[str, ...]:
-    """The layers of `main` in order, each once."""
-    return tuple(dict.fromkeys(layer_of(binding.var) for binding in bindings_of(module["main"])))
+def _products(module: ir.IRModule) -> tuple[manifest.Product, ...]:
+    products = []
+    for binding in bindings_of(module["main"]):
+        if isinstance(binding.value, relax.Call) and callee_name(module, binding.value) == GEMM:
+            groups, rows, columns = shape_of(binding.var)
+            depth = shape_of(binding.value.args[0])[-1]
+            products.append(manifest.Product(layer_of(binding.var), groups, rows, depth, columns))
+    return tuple(products)
 
 
 def _host_library(compilation: Compilation) -> bytes | None:

@@ -37,7 +37,10 @@ def _cases_by_operator() -> dict[str, list[Any]]:
             nodes = case.model.graph.node
             if len(nodes) == 1 and nodes[0].domain == "" and case.model.ByteSize() <= LARGEST_CASE_BYTES:
                 cases.setdefault(nodes[0].op_type, []).append(case)
-    return {operator: sorted(group, key=lambda case: (len(case.name), case.name)) for operator, group in cases.items()}
+    return {
+        operator: sorted(group, key=lambda case: (len(case.name), case.name))
+        for operator, group in cases.items()
+    }
 
 
 def _row(operator: str, cases: Iterable[Any]) -> OperatorRow:

@@ -65,7 +65,9 @@ def plot_table(table: Table, path: Path) -> None:
     """
     require_directory_of(path)
     if path.suffix.removeprefix(".") not in PLOT_FORMATS:
-        raise NmcError(f"cannot draw '{path}': its name must end in {', '.join('.' + name for name in PLOT_FORMATS)}")
+        raise NmcError(
+            f"cannot draw '{path}': its name must end in {', '.join('.' + name for name in PLOT_FORMATS)}"
+        )
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

@@ -11,8 +11,5 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for bad input, 1 for a failed check or a bug of nmc."""
-    return report_errors(
-        lambda: app(
-            list(sys.argv[1:] if arguments is None else arguments), prog_name="nmc", standalone_mode=False
-        )
-    )
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return report_errors(lambda: app(given or ["--help"], prog_name="nmc", standalone_mode=False))

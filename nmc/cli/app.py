@@ -13,7 +13,6 @@ from nmc.cli.run import run
 app = typer.Typer(
     name="nmc",
     help="Compile ONNX models for an accelerator with one compute unit, a GEMM array, and run them on its simulator.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

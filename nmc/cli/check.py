@@ -38,7 +38,7 @@ def check(
         warn(
             f"'{data}' is used for calibration too; give --calibrate other samples to measure on unseen data"
         )
-    with working("starting the compiler") as progress:
+    with working() as progress:
         from nmc.check import check_model
 
         samples = arguments.read_samples(data)

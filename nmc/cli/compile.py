@@ -43,7 +43,7 @@ def compile_command(
 
     path = output or Path(f"{model.stem}.nmc")
     require_directory_of(path)
-    with working("starting the compiler") as progress:
+    with working() as progress:
         from nmc.compiler import compile_model
         from nmc.dump import write_dump
         from nmc.executable import Executable

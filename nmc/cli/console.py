@@ -1,5 +1,6 @@
 """What every command shares: progress and errors on standard error, one JSON object or a report on standard output."""
 
+import ctypes
 import json
 import math
 import os
@@ -49,10 +50,7 @@ def report_errors(command: Callable[[], object]) -> int:
 
 
 def _fail(message: str, exit_code: int) -> int:
-    message = " ".join(message.split())
-    # an empty message is Typer's, after it has printed the help that was asked for by giving no arguments
-    if message:
-        print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
 
 
@@ -79,8 +77,11 @@ Progress = Callable[[str], None]
 
 
 @contextmanager
-def working(first_step: str) -> Iterator[Progress]:
-    """Shows progress while libraries work; what they print is dropped, and warnings of nmc become one line each."""
+def working() -> Iterator[Progress]:
+    """Shows progress while libraries work; what they print is dropped, and warnings of nmc become one line each.
+
+    The time before the first step, when libraries are imported, is not reported.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"nmc(\.|$)")
@@ -89,35 +90,33 @@ def working(first_step: str) -> Iterator[Progress]:
                 yield lambda step: None
             else:
                 with _silenced() as stream:
-                    yield from _progress(first_step, stream)
+                    yield from _progress(stream)
         finally:
             for message in dict.fromkeys(str(item.message) for item in caught):
                 warn(message)
 
 
-def _progress(first_step: str, stream: IO[str]) -> Iterator[Progress]:
+def _progress(stream: IO[str]) -> Iterator[Progress]:
     if stream.isatty():
         from rich.console import Console
 
-        with Console(file=stream).status(first_step) as status:
+        with Console(file=stream).status("starting") as status:
             yield lambda step: status.update(step)
         return
-    steps = _TimedSteps(stream, first_step)
-    try:
-        yield steps.begin
-    finally:
-        steps.begin("")
+    steps = _TimedSteps(stream)
+    yield steps.begin
+    steps.begin("")
 
 
 class _TimedSteps:
-    """Prints the steps that took long, once they are over."""
+    """Prints the steps that took long, once they are over; a step that fails is over with its error."""
 
-    def __init__(self, stream: IO[str], first_step: str) -> None:
-        self._stream, self._step, self._start = stream, first_step, time.monotonic()
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._step, self._start = stream, "", 0.0
 
     def begin(self, step: str) -> None:
         seconds = time.monotonic() - self._start
-        if seconds >= PROGRESS_SECONDS:
+        if self._step and seconds >= PROGRESS_SECONDS:
             print(f"{seconds:7.1f} s  {self._step}", file=self._stream, flush=True)
         self._step, self._start = step, time.monotonic()
 
@@ -125,19 +124,32 @@ class _TimedSteps:
 @contextmanager
 def _silenced() -> Iterator[IO[str]]:
     """Sends file descriptors 1 and 2 to a temporary file, also for native code; yields the real standard error."""
-    with tempfile.TemporaryFile("w") as log, os.fdopen(os.dup(2), "w") as real:
-        with _moved(1, log.fileno()), _moved(2, log.fileno()), redirect_stdout(log), redirect_stderr(log):
-            yield real
+    with (
+        tempfile.TemporaryFile("w") as log,
+        os.fdopen(os.dup(2), "w") as real,
+        _moved(1, log.fileno()),
+        _moved(2, log.fileno()),
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
+        yield real
 
 
 @contextmanager
 def _moved(descriptor: int, target: int) -> Iterator[None]:
     """`descriptor` leads where `target` does, until the end."""
-    (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    _flush(descriptor)
     saved = os.dup(descriptor)
     os.dup2(target, descriptor)
     try:
         yield
     finally:
+        _flush(descriptor)
         os.dup2(saved, descriptor)
         os.close(saved)
+
+
+def _flush(descriptor: int) -> None:
+    """Writes out what Python and the C library still hold back, so that it goes where it was meant to."""
+    (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    ctypes.CDLL(None).fflush(None)

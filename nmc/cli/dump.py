@@ -14,7 +14,7 @@ Layer = Annotated[
 
 def dump(package: arguments.PackageFile, layer: Layer = None) -> None:
     """Print the command stream, each command with the layer of the model that it belongs to."""
-    with working("reading the package"):
+    with working():
         from nmc.dump import dump_text
         from nmc.package import read_package
 

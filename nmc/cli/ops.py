@@ -20,7 +20,7 @@ def ops(
     json: arguments.Json = False,
 ) -> None:
     """List the operators: which run on the accelerator and as what, which on the CPU, and why."""
-    with working("reading the registries") as progress:
+    with working() as progress:
         from nmc.ops import model_operators, operator_table
 
         if model is None:

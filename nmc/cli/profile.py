@@ -27,10 +27,11 @@ def profile(
     scalesim: ScaleSim = None,
 ) -> None:
     """Print the simulated cycles of each layer, its utilisation, and what bounds it."""
-    with working("simulating") as progress:
+    with working() as progress:
         from nmc.package import read_package
         from nmc.profile import profile_package
 
+        progress("simulating")
         opened = read_package(package)
         report = profile_package(opened)
         progress("writing")

@@ -58,9 +58,10 @@ def pwl(
 ) -> None:
     """Fit a piecewise-linear table and report its error; draw it with --plot."""
     parameters = _parameters(param)
-    with working("fitting") as progress:
+    with working() as progress:
         from nmc.table_report import describe_table, plot_table, table_for
 
+        progress("fitting")
         table = table_for(
             function,
             interval=interval,

@@ -35,11 +35,12 @@ def run(
 
     if output is not None:
         require_directory_of(output)
-    with working("opening the package") as progress:
+    with working() as progress:
         from nmc.data import checked_samples, write_npz
         from nmc.executable import load
         from nmc.summary import describe_outputs
 
+        progress("opening the package")
         executable = load(package)
         samples = checked_samples(arguments.read_samples(data) or {}, executable.inputs, f"'{data}'")
         outputs = executable.run_samples(samples, progress)

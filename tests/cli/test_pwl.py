@@ -14,7 +14,9 @@ def test_a_table_is_described_as_one_json_object(nmc) -> None:
 
 
 def test_more_segments_make_the_error_smaller(nmc) -> None:
-    errors = [json.loads(nmc("pwl", "tanh", "--segments", n, "--json").out)["max_error"] for n in (8, 32, 128)]
+    errors = [
+        json.loads(nmc("pwl", "tanh", "--segments", n, "--json").out)["max_error"] for n in (8, 32, 128)
+    ]
     assert errors[0] > errors[1] > errors[2]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nmc.errors import PackageError
-from nmc.manifest import Accelerator, Manifest, Offload, PackageTensor, Region, Table, to_json
+from nmc.manifest import Accelerator, Layer, Manifest, Offload, PackageTensor, Product, Region, Table, to_json
 from nmc.package import HOST, Package, from_bytes, read_package, sealed, to_bytes, write_package
 
 TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 1e-4, 2e-5)
@@ -29,7 +29,8 @@ def package(host: bytes | None = None) -> Package:
         accelerator=Accelerator(1, "abc", {"rows": 16}),
         border=None,
         regions=(Region("first", 0, 300, 0, 70, 128, 128), Region("second", 300, 100, 70, 30, 64, 32)),
-        layers=("conv", "act"),
+        layers=(Layer("conv", "Conv"), Layer("act", "Gelu")),
+        products=(Product("conv", 1, 16, 27, 8),),
         tables=(TABLE,),
         fallback=(),
         offload=Offload(3, 3, 1000, 1000),

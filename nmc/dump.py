@@ -1,0 +1,62 @@
+"""The instruction dump: the command stream as text, each command with the layer of the model that it belongs to."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nmc.errors import NmcError, PackageError
+from nmc.files import write_atomically
+from nmc.package import Package
+
+if TYPE_CHECKING:
+    from tvm import ir
+
+PROGRAM_TEXT = "program.txt"
+
+
+def dump_text(package: Package, layer: str | None = None) -> str:
+    """The commands of all regions as text, or those of one layer.
+
+    Raises PackageError for a layer that the package does not have, naming the nearest ones, and for a package without
+    commands.
+    """
+    from targets.gemm_accel import isa
+
+    regions = package.manifest.regions
+    if not regions:
+        raise PackageError(
+            f"'{package.manifest.model}' was compiled for the CPU: there are no commands to dump"
+        )
+    texts = []
+    for index in range(len(regions)):
+        texts.append(isa.disassemble(isa.decode(package.region_program(index)), layer))
+    if layer is not None and not any(texts):
+        raise PackageError(_unknown_layer(package, layer))
+    return "\n".join(text.rstrip() for text in texts if text)
+
+
+def _unknown_layer(package: Package, layer: str) -> str:
+    names = [item.name for item in package.manifest.layers]
+    near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
+    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    if layer in names:
+        return f"layer '{layer}' has no commands: it was merged into another, only moves data, or runs on the CPU"
+    return f"there is no layer '{layer}' in '{package.manifest.model}'{hint}"
+
+
+def write_dump(directory: Path, stages: Sequence[tuple[str, "ir.IRModule"]], package: Package) -> None:
+    """Writes the module after each pass as NN_pass.py, in order, and the commands as program.txt.
+
+    Raises NmcError when the directory cannot be made or written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NmcError(
+            f"cannot write to the dump directory '{directory}': {error.strerror or error}"
+        ) from error
+    for number, (name, module) in enumerate(stages):
+        write_atomically(directory / f"{number:02d}_{name}.py", module.script(show_meta=False).encode())
+    if package.manifest.regions:
+        write_atomically(directory / PROGRAM_TEXT, (dump_text(package) + "\n").encode())

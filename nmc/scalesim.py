@@ -1,0 +1,34 @@
+"""Writes a network's products for SCALE-Sim, so that cycles can be compared on an equal array.
+
+Format: `topology.csv` of https://github.com/scalesim-project/scale-sim-v2 in its gemm mode, one product a row.
+"""
+
+from pathlib import Path
+
+from nmc.errors import NmcError
+from nmc.files import write_atomically
+from nmc.package import Package
+
+HEADER = "Layer,M,N,K,"
+
+
+def scalesim_topology(package: Package) -> str:
+    """One row for each product, and for each group of a grouped one: layer, rows, columns, depth."""
+    rows = [HEADER]
+    for product in package.manifest.products:
+        layer = product.layer.replace(",", "_")
+        for group in range(product.groups):
+            name = layer if product.groups == 1 else f"{layer}_{group}"
+            rows.append(f"{name},{product.rows},{product.columns},{product.depth},")
+    return "\n".join(rows) + "\n"
+
+
+def write_scalesim(directory: Path, package: Package) -> Path:
+    """Writes MODEL_gemm.csv in the directory, made if needed; raises NmcError where that is not possible."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NmcError(f"cannot write to the directory '{directory}': {error.strerror or error}") from error
+    path = directory / f"{package.manifest.model.replace('/', '_')}_gemm.csv"
+    write_atomically(path, scalesim_topology(package).encode())
+    return path

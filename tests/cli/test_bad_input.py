@@ -1,0 +1,174 @@
+"""Each kind of bad input is refused with exit code 2 and one line that names it."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from small_models import save, save_perceptron, save_samples
+
+
+def assert_refused(finished, *says: str) -> None:
+    assert finished.code == 2, finished.err
+    assert finished.out == ""
+    errors = [line for line in finished.err.splitlines() if not line.startswith("warning: ")]
+    assert len(errors) == 1, finished.err
+    assert errors[0].startswith("error: ")
+    for text in says:
+        assert text in errors[0]
+
+
+@pytest.fixture
+def compile_model(nmc, tmp_path, monkeypatch):
+    """Compiles for the accelerator, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda model, *options: nmc("compile", model, "--target", "gemm-accel", *options)
+
+
+def test_a_missing_model_is_named(compile_model) -> None:
+    assert_refused(compile_model("absent.onnx"), "absent.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256))], ids=["empty", "text", "binary"])
+def test_a_file_that_is_not_onnx_is_named(compile_model, tmp_path, content) -> None:
+    (tmp_path / "picture.onnx").write_bytes(content)
+    assert_refused(compile_model("picture.onnx"), "picture.onnx")
+
+
+def test_an_empty_graph_is_named(compile_model, tmp_path) -> None:
+    save(tmp_path / "empty.onnx", [], {}, {})
+    assert_refused(compile_model("empty.onnx"), "empty")
+
+
+def test_missing_external_data_is_named(compile_model, tmp_path) -> None:
+    model = onnx.load(save_perceptron(tmp_path / "m.onnx"))
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    (tmp_path / "weights.bin").unlink()
+    assert_refused(compile_model("m.onnx"), "weights.bin")
+
+
+def test_an_unknown_target_is_named(nmc, tmp_path) -> None:
+    finished = nmc(
+        "compile", save_perceptron(tmp_path / "m.onnx"), "--target", "gpu", "-o", tmp_path / "m.nmc"
+    )
+    assert_refused(finished, "'gpu'", "gemm-accel", "cpu")
+
+
+def test_a_dynamic_shape_names_the_input_and_the_option_that_settles_it(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx", "batch")
+    assert_refused(compile_model("m.onnx"), "'x'", "--shape x=")
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("x", "NAME=1,64"),
+        ("x=1,a", "--shape x=1,a"),
+        ("z=1,8", "'z'"),
+        ("x=1,8,8", "x"),
+        ("x=-1,8", "negative"),
+    ],
+)
+def test_a_wrong_shape_option_is_quoted(compile_model, tmp_path, shape, says) -> None:
+    save_perceptron(tmp_path / "m.onnx", "batch")
+    assert_refused(compile_model("m.onnx", "--shape", shape), says)
+
+
+def test_a_calibration_file_without_the_input_is_refused(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    save_samples(tmp_path / "d.npz", image=(1, 8))
+    assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x'", "'image'")
+
+
+def test_a_calibration_file_of_a_wrong_shape_is_refused(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    save_samples(tmp_path / "d.npz", x=(1, 9))
+    assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x'", "[6, 1, 9]", "[samples, 1, 8]")
+
+
+def test_a_calibration_file_with_nan_is_refused(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    data = np.zeros((2, 1, 8), np.float32)
+    data[1, 0, 5] = np.nan
+    np.savez(tmp_path / "d.npz", x=data)
+    assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x'", "NaN")
+
+
+@pytest.mark.parametrize("name", ["absent.npz", "m.onnx"])
+def test_a_calibration_file_that_is_none_is_named(compile_model, tmp_path, name) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    assert_refused(compile_model("m.onnx", "--calibrate", name), name)
+
+
+def test_an_unsupported_operator_is_named_with_its_node(compile_model, tmp_path) -> None:
+    save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Unheard", ["x"], ["y"], "strange", domain="example.org")],
+        {"x": [1]},
+        {"y": [1]},
+    )
+    model = onnx.load(tmp_path / "m.onnx")
+    model.opset_import.append(helper.make_opsetid("example.org", 1))
+    onnx.save(model, tmp_path / "m.onnx")
+    assert_refused(compile_model("m.onnx"), "Unheard", "'strange'")
+
+
+@pytest.mark.parametrize("setting", ["rows = 0", "rows = -16", "clock_hz = 'fast'", "wheels = 4", "rows ="])
+def test_an_impossible_array_is_refused_with_the_file_or_the_setting(
+    compile_model, tmp_path, setting
+) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    (tmp_path / "array.toml").write_text(setting + "\n")
+    assert_refused(compile_model("m.onnx", "--config", "array.toml"))
+
+
+def test_an_unknown_preset_is_named(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    assert_refused(compile_model("m.onnx", "--config", "enormous"), "enormous")
+
+
+def test_seven_bits_are_refused(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    assert_refused(compile_model("m.onnx", "--bits", 7), "7")
+
+
+def test_two_ways_to_size_a_table_are_refused(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    assert_refused(
+        compile_model("m.onnx", "--pwl-segments", 8, "--pwl-granularity", 0.5), "segments", "granularity"
+    )
+
+
+def test_a_missing_output_directory_is_named_before_any_work(compile_model, tmp_path) -> None:
+    assert_refused(compile_model("absent.onnx", "-o", tmp_path / "nowhere" / "m.nmc"), "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("option", "says"), [("x", "NAME=FILE.npy"), ("x=absent.npy", "absent.npy"), ("z=b.npy", "'z'")]
+)
+def test_a_wrong_binding_is_named(compile_model, tmp_path, option, says) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    np.save(tmp_path / "b.npy", np.zeros((1, 8), np.float32))
+    assert_refused(compile_model("m.onnx", "--bind", option), says)
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "--input", "d.npz"), ("dump",), ("profile",)], ids=lambda c: c[0]
+)
+def test_a_missing_package_is_named(nmc, command) -> None:
+    assert_refused(nmc(command[0], "absent.nmc", *command[1:]), "absent.nmc")
+
+
+def test_a_tensor_of_strings_is_refused_by_name(compile_model, tmp_path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["text"], ["y"], "copy")],
+        "strings",
+        [helper.make_tensor_value_info("text", TensorProto.STRING, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.STRING, [2])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        tmp_path / "m.onnx",
+    )
+    assert_refused(compile_model("m.onnx"), "text")
