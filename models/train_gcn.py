@@ -1,4 +1,4 @@
-"""Trains the network of gcn.py on 1025 molecules and writes trained/gcn.onnx.
+"""Trains the network of gcn.py on 1022 molecules and writes trained/gcn.onnx.
 
 python -m models.train_gcn
 """
