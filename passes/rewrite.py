@@ -145,7 +145,10 @@ def rebuild(module: ir.IRModule, visit: Visit, function: str = "main") -> ir.IRM
     taken: set[str] = set()
     for binding in bindings_of(old):
         emitter.layer = layer_of(binding.var)
-        value = visit(emitter, binding, substitute(binding.value, new_values))
+        value = substitute(binding.value, new_values)
+        if isinstance(value, relax.Call):
+            value = emitter.builder.normalize(value)
+        value = visit(emitter, binding, value)
         if isinstance(value, relax.Call | relax.TupleGetItem):
             name = emitter.fresh_name() if binding.var.name in taken else binding.var.name
             taken.add(name)
