@@ -1,8 +1,8 @@
-"""The demonstration: EfficientNet-Lite0 with its ImageNet weights, from ONNX to a command stream that is run and checked.
+"""The demonstration: EfficientNet-Lite0 with its real weights, from ONNX to a checked command stream.
 
-`python -m models.demo` compiles the network for the accelerator, runs it at every level on 20 labelled photographs,
-and prints the accuracy of onnxruntime and of the accelerator side by side, the error by level, the simulated speed, and
-the instructions of one convolution.
+`python -m models.demo` compiles the network for the accelerator, runs it at every level on 20 labelled
+photographs, and prints the accuracy of onnxruntime and of the accelerator side by side, the error by level,
+the simulated speed, and the instructions of one convolution.
 """
 
 import sys

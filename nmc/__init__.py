@@ -1,4 +1,4 @@
-"""nmc compiles an ONNX model into the command stream of an accelerator whose one compute unit is a GEMM array.
+"""nmc compiles ONNX models into command streams for an accelerator with one compute unit, a GEMM array.
 
     executable = nmc.compile("model.onnx", target="gemm-accel", calibration={"x": samples})
     outputs = executable.run({"x": array})

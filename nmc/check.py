@@ -1,7 +1,7 @@
 """Runs a model at every level on the same inputs and measures what each step costs.
 
-Canonicalisation is the error of level 1, piecewise linearisation what level 2 adds, quantisation what level 3 adds.
-Level 4, the command stream on the simulator, must equal level 3 to the bit.
+Canonicalisation is the error of level 1, piecewise linearisation what level 2 adds, quantisation what level 3
+adds. Level 4, the command stream on the simulator, must equal level 3 to the bit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ def check_model(
     data: Arrays | None = None,
     progress: Progress = lambda step: None,
 ) -> CheckReport:
-    """Compiles a model for the accelerator and compares all levels on `data`, [samples, *input shape] by input name.
+    """Compiles a model and compares all levels on `data`: [samples, *input shape] by input name.
 
     Without data, on seeded synthetic inputs. Raises NmcError for a model or data that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""Reads and checks the arrays that a user gives a model: DATA.npz, with one array an input and a leading sample axis."""
+"""Reads and checks what a user gives a model: DATA.npz, one array an input with a leading sample axis."""
 
 import io
 import warnings
@@ -27,7 +27,7 @@ class Tensor(Protocol):
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name; raises CalibrationError for any other content, pickled objects included."""
+    """The arrays of a .npz file by name; raises CalibrationError for anything else, pickles included."""
     content = read_bytes(path, "data file")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
@@ -66,11 +66,11 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def checked_samples(
     arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor], source: str
 ) -> dict[str, np.ndarray]:
-    """The arrays in the inputs' element types: each [samples, *input shape], at least one sample, the same number.
+    """The arrays in the inputs' element types: each [samples, *input shape], one or more samples.
 
-    Raises one CalibrationError that lists every wrong name, shape, element type and value; `source` names the file.
-    Arrays that no input has the name of are left out, with a warning, as long as no input is missing: a data file
-    often holds the labels too.
+    Raises one CalibrationError that lists every wrong name, shape, element type and value; `source` names the
+    file. Arrays that no input has the name of are left out, with a warning, as long as no input is missing: a
+    data file often holds the labels too.
     """
     problems = _name_problems(arrays, inputs)
     if all(tensor.name in arrays for tensor in inputs):

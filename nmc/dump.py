@@ -1,4 +1,4 @@
-"""The instruction dump: the command stream as text, each command with the layer of the model that it belongs to."""
+"""The instruction dump: the commands as text, each with the layer of the model that it belongs to."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ PROGRAM_TEXT = "program.txt"
 def dump_text(package: Package, layer: str | None = None) -> str:
     """The commands of all regions as text, or those of one layer.
 
-    Raises PackageError for a layer that the package does not have, naming the nearest ones, and for a package without
-    commands.
+    Raises PackageError for a layer that the package does not have, naming the nearest ones, and for a package
+    without commands.
     """
     from targets.gemm_accel import isa
 
@@ -41,7 +41,7 @@ def _unknown_layer(package: Package, layer: str) -> str:
     near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
     hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     if layer in names:
-        return f"layer '{layer}' has no commands: it was merged into another, only moves data, or runs on the CPU"
+        return f"layer '{layer}' has no commands: it is part of another, only moves data, or runs on the CPU"
     return f"there is no layer '{layer}' in '{package.manifest.model}'{hint}"
 
 

@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 
 
 class Executable:
-    """A compiled model. Opening one needs neither onnx nor, unless some operator runs on the CPU, the TVM compiler."""
+    """A compiled model. Running one needs no onnx, and TVM only where some operator runs on the CPU."""
 
     def __init__(self, package: Package) -> None:
         """Prepares a package to run; raises PackageError when this nmc's accelerator is not the package's."""
@@ -48,15 +48,15 @@ class Executable:
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Runs the model once: one array for each input, of the input's shape; returns the outputs by name.
 
-        Raises CalibrationError, listing every problem, for a wrong name, shape or element type, and for values that
-        are not numbers.
+        Raises CalibrationError, listing every problem, for a wrong name, shape or element type, and
+        for values that are not numbers.
         """
         values = checked_inputs(inputs, self.inputs)
         results = self._backend.run([values[tensor.name] for tensor in self.inputs])
         return {tensor.name: result for tensor, result in zip(self.outputs, results, strict=True)}
 
     def run_samples(self, samples: Arrays, progress: Progress = lambda step: None) -> dict[str, np.ndarray]:
-        """Runs the model on each sample of arrays with a leading sample axis; the outputs have that axis too."""
+        """Runs the model on each sample: arrays with a leading sample axis, which the outputs have too."""
         count = len(next(iter(samples.values()))) if samples else 1
         results = []
         for index in range(count):
@@ -108,7 +108,7 @@ class BorderBackend:
 
 
 class HostBackend:
-    """Some operators run on the CPU: TVM's virtual machine runs the host code, which calls the command streams."""
+    """Some operators run on the CPU: TVM's virtual machine runs them and calls the command streams."""
 
     def __init__(self, package: Package) -> None:
         import tvm
@@ -151,7 +151,7 @@ def _from_accelerator(tensor: PackageTensor, value: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | Path) -> Executable:
-    """Opens a package; raises PackageError when it is corrupt, truncated, newer, or for another accelerator."""
+    """Opens a package; raises PackageError for one that is damaged, newer, or for another accelerator."""
     return Executable(read_package(Path(path)))
 
 
@@ -173,8 +173,9 @@ def compile(
     """Compiles an ONNX model for a target, "gemm-accel" or "cpu".
 
     `shapes` pins dynamic inputs, `binds` makes inputs constants, `calibration` holds samples by input name,
-    [samples, *input shape], that the ranges are measured on (without it: seeded synthetic ones, and a warning). The
-    other options are those of `nmc compile`. Raises NmcError with one line that names what is wrong.
+    [samples, *input shape], that the ranges are measured on (without it: seeded synthetic ones, with a
+    warning). The other options are those of `nmc compile`. Raises NmcError with one line that names what is
+    wrong.
     """
     from nmc.compiler import compile_model
     from nmc.options import Options

@@ -1,4 +1,4 @@
-"""Writes files so that a reader never sees half of one, and says in one line why a file cannot be read or written."""
+"""Writes files whole or not at all, and says in one line why a file cannot be read or written."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from nmc.errors import NmcError
 
 
 def require_directory_of(path: Path) -> None:
-    """Raises NmcError unless a file can be created at `path`; called before the work whose result goes there."""
+    """Raises NmcError unless a file can be created at `path`: ask before the work whose result goes there."""
     directory = path.parent
     if path.is_dir():
         raise NmcError(f"cannot write '{path}': it is a directory; give a file name")
@@ -19,7 +19,7 @@ def require_directory_of(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes to a temporary name in the same directory, then renames: `path` holds the old content or all of the new.
+    """Writes to a temporary name, then renames: `path` holds the old content or all of the new.
 
     Raises NmcError when the directory is missing, not writable or full.
     """

@@ -11,7 +11,7 @@ HOST_CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
 
 
 def count_macs(module: ir.IRModule) -> tuple[int, int]:
-    """The multiply-adds of level 3's `main`: (on the accelerator, on the accelerator and the host together)."""
+    """The multiply-adds of level 3's `main`: (on the accelerator, in all)."""
     counts = [macs_of(module, binding) for binding in bindings_of(module["main"])]
     return sum(accelerated for accelerated, _ in counts), sum(total for _, total in counts)
 

@@ -124,7 +124,7 @@ class Manifest:
     outputs: tuple[PackageTensor, ...]
     accelerator: Accelerator | None
     border: str | None
-    """Symbol of the only region when nothing but conversion at the border is left to the host; then no host.so."""
+    """Symbol of the only region when the host only converts inputs and outputs; then there is no host.so."""
     regions: tuple[Region, ...]
     layers: tuple[Layer, ...]
     """The model's layers that anything is left of, in the order in which they run."""
@@ -159,7 +159,7 @@ def from_json(content: bytes) -> Manifest:
 
 
 def format_version_of(content: bytes) -> int | None:
-    """The format version that a manifest claims, readable even where the rest has changed; None without one."""
+    """The format version that a manifest claims, whatever else has changed; None where it claims none."""
     try:
         value = json.loads(content)
     except (UnicodeDecodeError, ValueError, RecursionError):

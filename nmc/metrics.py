@@ -17,15 +17,16 @@ class OutputError:
     cosine: float
     """Cosine of the angle between the two, each taken as one long vector; 1 when both are zero."""
     snr_db: float | None
-    """10·log10 of the reference's energy over the difference's; None when there is no difference or no signal."""
+    """10·log10 of the reference's energy over the difference's; None if either is zero."""
     top1_agreement: float | None
-    """Share of rows along the last axis whose largest element is at the same place; None for rows of one element."""
+    """Share of rows along the last axis with the largest element at the same place; None for rows of one."""
 
 
 def compare(reference: np.ndarray, result: np.ndarray) -> OutputError:
     """The error of `result` against `reference`: same shape, any real element type; [samples, *output shape].
 
-    Equal infinities and NaNs in the same place count as no difference; any other non-finite value makes max_abs infinite.
+    Equal infinities and NaNs in the same place count as no difference; any other value that is not
+    finite makes max_abs infinite.
     """
     if reference.shape != result.shape:
         raise ValueError(f"compared outputs have shapes {reference.shape} and {result.shape}")

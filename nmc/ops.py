@@ -1,7 +1,7 @@
 """What runs where, and why: found by compiling, so that it cannot differ from what the compiler does.
 
-The table of all ONNX operators is what the compiler makes of the ONNX project's own test case of each operator. It takes
-a minute, so it is kept in operators.json; `python -m nmc.survey` writes it anew.
+The table of all ONNX operators is what the compiler makes of the ONNX project's own test case of each.
+It takes a minute, so it is kept in operators.json; `python -m nmc.survey` writes it anew.
 """
 
 import json
@@ -31,7 +31,7 @@ ACCELERATOR, MIXED, CPU, FOLDED, REFUSED = (
 
 @dataclass(frozen=True)
 class OperatorRow:
-    """One ONNX operator: how often a model has it, where it runs, as which operations, and why not elsewhere."""
+    """One ONNX operator: how often a model has it, where it runs, as which operations, and why there."""
 
     operator: str
     count: int
@@ -69,7 +69,7 @@ def model_operators(
     options: "Options",
     progress: Callable[[str], None] = lambda step: None,
 ) -> OperatorReport:
-    """The operators of one model, compiled as far as level 3; raises NmcError for a model that does not compile."""
+    """The operators of a model, compiled as far as level 3; raises NmcError where it does not compile."""
     from nmc.compiler import compile_model
 
     compilation = compile_model(model, replace(options, target="cpu"), progress)

@@ -1,4 +1,4 @@
-"""The package format `.nmc`: a zip of stored members that opens only if it is whole, unchanged and of a known version.
+"""The package format `.nmc`: a zip of stored members that opens only whole, unchanged and of a known version.
 
     manifest.json   what the package is (nmc/manifest.py), with size and SHA-256 of every other member
     program.bin     the command streams of all regions, one after another
@@ -92,7 +92,7 @@ def read_package(path: Path) -> Package:
 
 
 def from_bytes(content: bytes, source: str = "package") -> Package:
-    """Opens the content of a package file; `source` names it in the PackageError of one that is not acceptable."""
+    """Opens the content of a package file; a PackageError names it as `source`."""
     _check_seal(content, source)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -124,7 +124,8 @@ def _read_manifest(content: bytes, source: str) -> Manifest:
     version = format_version_of(content)
     if version is not None and version > FORMAT_VERSION:
         raise PackageError(
-            f"'{source}' has package format {version}, this nmc reads up to {FORMAT_VERSION}: install a newer nmc"
+            f"'{source}' has package format {version}, this nmc reads up to {FORMAT_VERSION}: "
+            "install a newer nmc"
         )
     if version is not None and version < FORMAT_VERSION:
         raise PackageError(

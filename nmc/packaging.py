@@ -24,14 +24,14 @@ from targets.cpu.matmul import ScheduleMatmul
 from targets.gemm_accel import isa
 
 PORTABLE = Target({"kind": "llvm"})
-"""Host code for any processor of this family: a package runs, with the same result, where it was not built."""
+"""Host code for any processor of this family: a package runs elsewhere, and with the same result."""
 
 LEVELS = {1: "relax", 2: "matrix_form", 3: "quantised"}
 """The modules of a compilation by the number of their level."""
 
 
 def package_of(compilation: Compilation) -> Package:
-    """The package of a compilation: for the accelerator its command streams, and host code only where there is any."""
+    """The package of a compilation: the command streams, and host code only where there is any."""
     on_accelerator = compilation.options.target == "gemm-accel"
     regions = list(compilation.regions.values()) if on_accelerator else []
     programs = [isa.encode(region.program) for region in regions]
@@ -182,7 +182,7 @@ def _products(module: ir.IRModule) -> tuple[manifest.Product, ...]:
 
 
 def _host_library(compilation: Compilation) -> bytes | None:
-    """The shared library of what the host computes, command streams of the accelerator included; None at a border."""
+    """The shared library of what the host computes, which holds the command streams too; None at a border."""
     if compilation.options.target == "cpu":
         return _library(compilation.levels[LEVELS[compilation.options.level]])
     if compilation.border is not None:

@@ -11,7 +11,7 @@ COMPUTE, MEMORY, LATENCY = "compute", "memory", "latency"
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One layer of the model. Layers overlap in time, so a layer's cycles are those by which it moves the end."""
+    """One layer of the model. Layers overlap: a layer's cycles are those by which it moves the end."""
 
     name: str
     op: str
@@ -86,6 +86,7 @@ def print_profile(profile: Profile) -> None:
     console.print(table)
     console.print(
         f"{profile.cycles:,} simulated cycles = {profile.seconds_at_clock * 1e3:.3g} ms at"
-        f" {profile.clock_hz / 1e6:.0f} MHz; utilisation {profile.utilization:.1%} of {profile.macs:,} multiply-adds;"
+        f" {profile.clock_hz / 1e6:.0f} MHz; {profile.macs:,} multiply-adds,"
+        f" utilisation {profile.utilization:.1%};"
         f" DRAM {profile.dram_bytes_read:,} bytes read, {profile.dram_bytes_written:,} written"
     )

@@ -1,6 +1,6 @@
 """Writes a network's products for SCALE-Sim, so that cycles can be compared on an equal array.
 
-Format: `topology.csv` of https://github.com/scalesim-project/scale-sim-v2 in its gemm mode, one product a row.
+Format: the topology of https://github.com/scalesim-project/scale-sim-v2 in its gemm mode, one product a row.
 """
 
 from pathlib import Path

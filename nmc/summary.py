@@ -1,4 +1,4 @@
-"""The one screen after a compile: what runs where, how good the tables are, the memory needed, the simulated speed."""
+"""The one screen after a compile: what runs where, the tables, the memory needed, the simulated speed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -42,7 +42,8 @@ def print_summary(path: Path, package: Package, profile: Profile) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     size = path.stat().st_size
     console.print(
-        f"{manifest.model}: compiled for {manifest.target}, {manifest.options['bits']} bits → {path} ({_bytes(size)})"
+        f"{manifest.model}: compiled for {manifest.target}, {manifest.options['bits']} bits,"
+        f" to {path} ({_bytes(size)})"
     )
     if manifest.accelerator is None:
         console.print(
@@ -104,8 +105,8 @@ def _table_lines(manifest: Manifest) -> list[str]:
     for table in worst:
         low, high = table.fitted_range
         lines.append(
-            f"  {'':<13} {table.function} '{table.layer}': {table.max_error:.2g} over [{low:.3g}, {high:.3g}],"
-            f" {table.segments} segments, {table.addressing}"
+            f"  {'':<13} {table.function} '{table.layer}': {table.max_error:.2g}"
+            f" over [{low:.3g}, {high:.3g}], {table.segments} segments, {table.addressing}"
         )
     return lines
 

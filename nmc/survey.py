@@ -1,4 +1,4 @@
-"""Writes operators.json: what the compiler makes of the ONNX project's own test cases, one row an operator."""
+"""Writes operators.json: what the compiler makes of the ONNX project's test cases, a row an operator."""
 
 import json
 import warnings
@@ -58,7 +58,7 @@ def _row(operator: str, cases: Iterable[Any]) -> OperatorRow:
 
 
 def _options(case: Any) -> Options:
-    """Calibrates on the case's own data, and binds what is not float: axes, shapes, repeats, as real models do."""
+    """Calibrates on the case's own data, and binds what is not float: axes, shapes and repeats."""
     arrays = _arrays(case)
     constants = {name: array for name, array in arrays.items() if array.dtype.kind != "f"}
     floats = {name: array[None] for name, array in arrays.items() if array.dtype.kind == "f"}

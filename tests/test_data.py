@@ -120,7 +120,7 @@ def test_integers_that_do_not_fit_are_refused() -> None:
 
 
 def test_inputs_need_equal_numbers_of_samples() -> None:
-    with pytest.raises(CalibrationError, match="same number of samples.*'image' 2, 'ids' 3"):
+    with pytest.raises(CalibrationError, match=r"same number of samples.*'image' 2, 'ids' 3"):
         checked_samples({"image": images(2), "ids": np.zeros((3, 1, 5), np.int64)}, [IMAGE, IDS], "d")
 
 
@@ -143,7 +143,7 @@ def test_a_scalar_input_keeps_its_rank() -> None:
 
 def test_labels_beside_the_inputs_are_left_out_with_a_warning() -> None:
     arrays = {"image": images(2), "labels": np.arange(2)}
-    with pytest.warns(UserWarning, match="d.npz: 'labels' is not an input of the model .*; ignored"):
+    with pytest.warns(UserWarning, match=r"d\.npz: 'labels' is not an input of the model .*; ignored"):
         assert list(checked_samples(arrays, [IMAGE], "d.npz")) == ["image"]
 
 

@@ -42,7 +42,7 @@ def test_a_directory_is_not_overwritten_by_a_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_file_is_named_by_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(NmcError, match="data file '.*absent.npz' does not exist"):
+    with pytest.raises(NmcError, match=r"data file '.*absent\.npz' does not exist"):
         read_bytes(tmp_path / "absent.npz", "data file")
 
 

@@ -12,7 +12,7 @@ from nmc.cli.run import run
 
 app = typer.Typer(
     name="nmc",
-    help="Compile ONNX models for an accelerator with one compute unit, a GEMM array, and run them on its simulator.",
+    help="Compile ONNX models for an accelerator whose one compute unit is a GEMM array, and run them.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -13,7 +13,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA.npz",
-        help="Inputs to compare on; calibrates too where --calibrate is not given. Default: seeded synthetic inputs.",
+        help="Inputs to compare on, and to calibrate on without --calibrate. Default: synthetic ones.",
         show_default=False,
     ),
 ]
@@ -33,7 +33,7 @@ def check(
     require_full_offload: arguments.FullOffload = False,
     json: arguments.Json = False,
 ) -> None:
-    """Compare every level with onnxruntime, and the accelerator with the CPU reference, which it must equal to the bit."""
+    """Compare every level with onnxruntime; the accelerator must equal the CPU reference to the bit."""
     if data is not None and calibrate is None:
         warn(
             f"'{data}' is used for calibration too; give --calibrate other samples to measure on unseen data"
@@ -63,5 +63,6 @@ def check(
         print_check(report)
     if not report.bit_exact:
         raise CheckFailedError(
-            f"the accelerator differs from the CPU reference in {', '.join(report.different)}: a bug of nmc, report it"
+            f"the accelerator differs from the CPU reference in {', '.join(report.different)}: "
+            "a bug of nmc, please report it"
         )

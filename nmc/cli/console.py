@@ -1,4 +1,4 @@
-"""What every command shares: progress and errors on standard error, one JSON object or a report on standard output."""
+"""What every command shares: progress and errors on standard error, results on standard output."""
 
 import ctypes
 import json
@@ -36,7 +36,7 @@ def report_errors(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, Abort):
         return _fail("interrupted", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:
-        # the reader of our output (`| head`) has seen enough; keep Python from complaining when it flushes at exit
+        # the reader of our output (`| head`) has seen enough; nothing may be left for Python to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:
@@ -78,7 +78,7 @@ Progress = Callable[[str], None]
 
 @contextmanager
 def working() -> Iterator[Progress]:
-    """Shows progress while libraries work; what they print is dropped, and warnings of nmc become one line each.
+    """Shows progress while libraries work; what they print is dropped, nmc's warnings become one line each.
 
     The time before the first step, when libraries are imported, is not reported.
     """
@@ -123,7 +123,7 @@ class _TimedSteps:
 
 @contextmanager
 def _silenced() -> Iterator[IO[str]]:
-    """Sends file descriptors 1 and 2 to a temporary file, also for native code; yields the real standard error."""
+    """Sends descriptors 1 and 2 to a temporary file, for native code too; yields the real standard error."""
     with (
         tempfile.TemporaryFile("w") as log,
         os.fdopen(os.dup(2), "w") as real,

@@ -57,28 +57,38 @@ def pwl(
     json: arguments.Json = False,
 ) -> None:
     """Fit a piecewise-linear table and report its error; draw it with --plot."""
+    from nmc.files import require_directory_of
+
     parameters = _parameters(param)
+    if plot is not None:
+        require_directory_of(plot)
     with working() as progress:
-        from nmc.table_report import describe_table, plot_table, table_for
+        from nmc.pwl.functions import function_named
+        from nmc.pwl.report import plot as draw
+        from nmc.pwl.report import row
+        from nmc.pwl.segments import MAXIMUM_ENTRIES
+        from nmc.pwl.table import fit_table
 
         progress("fitting")
-        table = table_for(
-            function,
-            interval=interval,
-            segments=segments,
+        resolved = function_named(function, parameters)
+        low, high = interval or resolved.usual_range
+        table = fit_table(
+            resolved,
+            low,
+            high,
+            segments=MAXIMUM_ENTRIES if segments is None else segments,
+            addressing=addressing or "auto",
+            mode="minimax" if granularity is None else "chord",
             granularity=granularity,
             max_error=max_error,
-            addressing=addressing,
-            parameters=parameters,
         )
         if plot is not None:
             progress("drawing")
-            plot_table(table, plot)
-        description = describe_table(table)
+            draw(table, plot)
     if json:
-        print_json(description)
+        print_json(row(table))
         return
-    for name, value in description.items():
+    for name, value in row(table).items():
         print(f"{name.replace('_', ' '):<15} {_text(value)}")
 
 

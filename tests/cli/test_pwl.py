@@ -46,7 +46,7 @@ def test_a_plot_is_written_in_the_format_of_its_name(nmc, tmp_path, ending) -> N
         (("gelu", "--segments", "0"), "not 0"),
         (("gelu", "--addressing", "random"), "'random'"),
         (("gelu", "--param", "beta=1"), "'beta'"),
-        (("gelu", "--plot", "gelu.bmp"), "gelu.bmp"),
+        (("gelu", "--plot", "gelu.docx"), "gelu.docx"),
         (("gelu", "--plot", "absent/gelu.png"), "absent"),
         (("log", "--range", "-2", "-1"), "log"),
     ],

@@ -40,7 +40,7 @@ def package(host: bytes | None = None) -> Package:
 
 
 def rezipped(content: bytes, replaced: dict[str, bytes]) -> bytes:
-    """The same zip with some members replaced and a seal that fits: damage that only the manifest can reveal."""
+    """The same zip with members replaced and a seal that fits: damage that only the manifest reveals."""
     import hashlib
 
     buffer = io.BytesIO()
@@ -103,7 +103,7 @@ def test_appended_bytes_are_refused() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"onnx" * 100], ids=["empty", "binary", "text"])
 def test_another_kind_of_file_is_named_as_such(content: bytes) -> None:
-    with pytest.raises(PackageError, match="'a.nmc' is not an nmc package"):
+    with pytest.raises(PackageError, match=r"'a\.nmc' is not an nmc package"):
         from_bytes(content, "a.nmc")
 
 
