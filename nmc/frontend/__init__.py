@@ -33,7 +33,8 @@ class TensorSpec:
 @dataclass(frozen=True)
 class ImportedModel:
     """A model at level 1. The parameters of `module`'s function `main` are `inputs` in order; it returns
-    `outputs`."""
+    `outputs`.
+    """
 
     module: tvm.IRModule
     inputs: tuple[TensorSpec, ...]
@@ -54,10 +55,8 @@ def import_model(
     """Read an ONNX model and import it into Relax.
 
     `shapes` pins the dynamic shapes of inputs, `binds` turns inputs into constants. float16, bfloat16 and
-    double
-    become float32. Raises ModelError for a model that cannot be read or stays dynamic,
-    UnsupportedOperatorError that
-    names every node without a translation.
+    double become float32. Raises ModelError for a model that cannot be read or stays dynamic,
+    UnsupportedOperatorError that names every node without a translation.
     """
     model, name, digest = load_model(source)
     name_nodes(model)

@@ -1,5 +1,4 @@
-"""Simplify a shape-pinned model with onnxruntime's basic graph optimisations, keeping the names of its
-nodes."""
+"""Simplify a shape-pinned model with onnxruntime's basic graph optimisations; its nodes keep their names."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +14,8 @@ SILENT = 4
 
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give each nameless node of the graph the name OpType_<index>, in place, so that reports can point at
-    it."""
+    it.
+    """
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
         if not node.name:
@@ -30,8 +30,7 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an equivalent model with constants folded and normalisations merged into convolutions.
 
     onnxruntime refuses models with operators it has no kernel for, and those beyond protobuf's size limit;
-    they come
-    back as they are, since the importer folds constants itself and needs none of these rewrites for
+    they come back as they are, since the importer folds constants itself and needs none of these rewrites for
     correctness.
     """
     name_nodes(model)
@@ -49,13 +48,29 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
             result = onnx.load(optimised)
-        except (
-            Exception
-        ):  # onnxruntime raises a different class for every cause, and any cause means: not simplified
+        except Exception:  # a different class for every cause, and any cause means: not simplified
             return model
-    if (
-        not result.graph.node
-    ):  # everything was folded into constants: the importer does that as well, with names
+    if not result.graph.node:  # all was folded into constants: the importer does that as well, with names
         return model
-    name_nodes(result)
+    _restore_names(result, {node.name for node in model.graph.node})
     return result
+
+
+def _restore_names(model: onnx.ModelProto, known: set[str]) -> None:
+    """Give each node that onnxruntime made the name of the node it stands for, in place.
+
+    A fused node is called NODE/FUSION; helpers such as reshapes around a product get their user's or maker's
+    name.
+    """
+    nodes = model.graph.node
+    for node in nodes:
+        if node.name not in known and node.name.rpartition("/")[0] in known:
+            node.name = node.name.rpartition("/")[0]
+    users = {name: node for node in reversed(nodes) for name in node.input}
+    makers = {name: node for node in nodes for name in node.output}
+    for neighbours, along in ((users, "output"), (makers, "input")):
+        for node in reversed(nodes) if neighbours is users else nodes:
+            if node.name not in known:
+                near = [neighbours[name].name for name in getattr(node, along) if name in neighbours]
+                node.name = next((name for name in near if name in known), node.name)
+    name_nodes(model)

@@ -1,5 +1,4 @@
-"""Writes the straight-line Relax function: each operation bound to a variable that carries its layer's
-name."""
+"""Writes the straight-line Relax function: each operation bound to a variable with its layer's name."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ class Emitter:
         self._normaliser = relax.BlockBuilder()
         self._constants: dict[int, tuple[np.ndarray, relax.Expr]] = {}
         self._infinite: set[relax.Expr] = set()
+        self._definitions: dict[relax.Var, relax.Call] = {}
 
     def emit(self, expression: relax.Expr) -> np.ndarray | relax.Var:
         """Bind a call whose arguments are variables and constants; refuses results without a static shape.
@@ -35,6 +35,8 @@ class Emitter:
             return np.zeros([int(size) for size in normalised.ty.shape.values], str(normalised.ty.dtype))
         variable = relax.DataflowVar(self.layer, normalised.ty)
         self.bindings.append(relax.VarBinding(variable, normalised))
+        if isinstance(normalised, relax.Call):
+            self._definitions[variable] = normalised
         if self._infinite and any(operand in self._infinite for operand in _operands(normalised)):
             self._infinite.add(variable)
         return variable
@@ -46,8 +48,7 @@ class Emitter:
     def call(
         self, operator: Callable[..., relax.Expr], *operands: Any, **options: Any
     ) -> np.ndarray | relax.Var:
-        """Emit `operator(*operands, **options)`, with numpy arrays among the operands turned into
-        constants."""
+        """Emit `operator(*operands, **options)`, numpy arrays among the operands become constants."""
         return self.emit(operator(*(self.expression(operand) for operand in operands), **options))
 
     def expression(self, operand: Any) -> Any:
@@ -74,6 +75,7 @@ class Emitter:
         target = resolve_shape(shape_of(value), shape)
         if isinstance(value, np.ndarray):
             return value.reshape(target)
+        value = self._moved_from(value, "relax.reshape")
         if shape_of(value) == target:
             return value
         return self.call(relax.op.reshape, value, target)
@@ -82,9 +84,20 @@ class Emitter:
         """`value` with its axes permuted; nothing is emitted for the identity."""
         if isinstance(value, np.ndarray):
             return value.transpose(axes)
+        source = self._moved_from(value, "relax.permute_dims")
+        if source is not value:  # two transposes are one
+            first = [int(axis) for axis in self._definitions[value].attrs.axes]
+            value, axes = source, [first[axis] for axis in axes]
         if list(axes) == list(range(len(axes))):
             return value
         return self.call(relax.op.permute_dims, value, list(axes))
+
+    def _moved_from(self, value: Value, operation: str) -> Any:
+        """What `value` was before the named move, or `value` itself where it is no such move."""
+        definition = self._definitions.get(value) if isinstance(value, relax.Var) else None
+        if definition is not None and getattr(definition.op, "name", None) == operation:
+            return definition.args[0]
+        return value
 
     def broadcast(self, value: Value, shape: Sequence[int]) -> np.ndarray | relax.Var:
         """`value` repeated to `shape`, which it must be broadcastable to."""

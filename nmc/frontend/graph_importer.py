@@ -1,10 +1,8 @@
 """Evaluates an ONNX graph as far as it is constant and writes the rest as Relax.
 
 The importer is a partial evaluator: every name is a numpy constant, a Relax variable or a list of those.
-Shapes are
-static, so shape arithmetic disappears, branches and loops on constants are unrolled, and function bodies
-are imported
-node by node under the name of the node that calls them.
+Shapes are static, so shape arithmetic disappears, branches and loops on constants are unrolled, and function
+bodies are imported node by node under the name of the node that calls them.
 """
 
 from collections import ChainMap
@@ -99,8 +97,7 @@ class GraphImporter:
         return [Failed()] * len(node.proto.output)
 
     def _translate(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
-        """The first of these that applies: fold, control flow, our converter, function body, TVM's
-        converter."""
+        """The first of these that applies: fold, control flow, our converter, function body, TVM's converter."""
         if node.operator in NOT_DETERMINISTIC and not node.domain:
             raise ConversionError(
                 "draws random numbers; a compiled model must give the same result each time"

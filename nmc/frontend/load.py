@@ -14,7 +14,8 @@ OLDEST_OPSET = 6
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """A protobuf message cannot be serialised beyond this size; larger models keep their weights in separate
-files."""
+files.
+"""
 
 
 def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, str]:

@@ -35,8 +35,7 @@ def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> o
     """Return a copy of `model` in which every input has the static shape that it or `shapes` says.
 
     A named dimension that is pinned in one input is pinned in all. Raises one ModelError that lists every
-    problem:
-    unknown input names, wrong ranks, contradictions, and dimensions that stay dynamic.
+    problem: unknown input names, wrong ranks, contradictions, and dimensions that stay dynamic.
     """
     pinned = onnx.ModelProto()
     pinned.CopyFrom(model)

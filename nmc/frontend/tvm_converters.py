@@ -1,5 +1,6 @@
 """Rare operators that TVM's own ONNX importer translates well: run it on the one node and take over what it
-writes."""
+writes.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

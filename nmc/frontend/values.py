@@ -10,8 +10,8 @@ from onnx import helper
 from tvm import relax
 
 Value: TypeAlias = np.ndarray | relax.Var | list[Any]
-"""A constant, a tensor computed at run time, or a sequence of such (ONNX sequences exist during import
-only)."""
+"""A constant, a tensor computed at run time, or a sequence of such (ONNX sequences exist during import only).
+"""
 
 
 class ConversionError(Exception):
@@ -26,7 +26,8 @@ class Node:
     """The node as it stands in the model, for function bodies and for TVM's converters."""
     layer: str
     """Name of the model's own node that this one belongs to (nodes of a function's body belong to the
-    caller)."""
+    caller).
+    """
     opset: int
     """Version of the operator set that defines the operator."""
     inputs: tuple[Value | None, ...]

@@ -64,8 +64,7 @@ def assert_close(wanted: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> Non
     """Equal shapes and types; floats within 2^-16 of the largest magnitude, integers equal.
 
     float32 rounds at 2^-24; the graphs here sum up to a few hundred terms and use functions of a few
-    roundings,
-    in an order that differs between the two runtimes, which loses at most 8 bits.
+    roundings, in an order that differs between the two runtimes, which loses at most 8 bits.
     """
     assert len(wanted) == len(got)
     for want, have in zip(wanted, got, strict=True):
@@ -92,8 +91,7 @@ def run() -> Callable[[ImportedModel, Arrays], list[np.ndarray]]:
 
 @pytest.fixture
 def agrees_with_onnxruntime() -> Callable[..., ImportedModel]:
-    """Import one node, run it and onnxruntime on the same seeded inputs, compare; returns the imported
-    model."""
+    """Import one node, run it and onnxruntime on the same seeded inputs, compare; returns the imported model."""
 
     def check(
         operator: str,

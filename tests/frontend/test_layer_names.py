@@ -79,3 +79,31 @@ def test_no_operation_without_effect_is_written(build_model: Callable[..., onnx.
     constants = {"s": np.array([2, 3], np.int64)}
     model = build_model(nodes, {"x": np.zeros((2, 3), np.float32)}, ["y"], constants)
     assert names_of(import_model(model).module) == ["act"]
+
+
+def test_nodes_that_onnxruntime_makes_are_named_after_the_models_own(
+    build_model: Callable[..., onnx.ModelProto],
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"], name="dense"),
+        helper.make_node("Add", ["p", "b"], ["q"], name="bias"),
+        helper.make_node("Relu", ["q"], ["y"], name="act"),
+    ]
+    constants = {"w": np.ones((4, 5), np.float32), "b": np.ones(5, np.float32)}
+    imported = import_model(build_model(nodes, {"x": np.zeros((2, 3, 4), np.float32)}, ["y"], constants))
+    assert [node.op_type for node in imported.canonical.graph.node] == ["Reshape", "Gemm", "Reshape", "Relu"]
+    assert set(names_of(imported.module)) == {"dense", "act"}
+
+
+def test_consecutive_moves_become_one(build_model: Callable[..., onnx.ModelProto]) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="act"),
+        helper.make_node("Transpose", ["r"], ["a"], perm=[1, 2, 0], name="first"),
+        helper.make_node("Identity", ["a"], ["b"], name="between"),
+        helper.make_node("Transpose", ["b"], ["c"], perm=[1, 2, 0], name="second"),
+        helper.make_node("Flatten", ["c"], ["d"], name="third"),
+        helper.make_node("Unsqueeze", ["d", "axes"], ["y"], name="fourth"),
+    ]
+    constants = {"axes": np.array([0], np.int64)}
+    imported = import_model(build_model(nodes, {"x": np.zeros((2, 3, 4), np.float32)}, ["y"], constants))
+    assert names_of(imported.module) == ["act", "second", "fourth"]

@@ -1,5 +1,4 @@
-"""ONNX operators as plain Relax operations. One module a family; each enters its converters into one
-table."""
+"""ONNX operators as plain Relax operations. One module a family; each enters its own into one table."""
 
 from nmc.frontend.converters import (
     activations,

@@ -35,7 +35,8 @@ def _prelu(emitter: Emitter, node: Node) -> Sequence[Value]:
 @converts("Elu", "Selu", "Celu")
 def _exponential_units(emitter: Emitter, node: Node) -> Sequence[Value]:
     """gamma·(max(x, 0) + alpha·(exp(min(x, 0)/width) - 1)); the minimum keeps the exponential from
-    overflowing."""
+    overflowing.
+    """
     x = node.tensor(0)
     alpha = float(node.attributes.get("alpha", SELU_ALPHA if node.operator == "Selu" else 1.0))
     falling = emitter.call(relax.op.minimum, x, like(x, 0))

@@ -104,7 +104,8 @@ def _cumprod(emitter: Emitter, node: Node) -> Sequence[Value]:
 @converts("CumSum")
 def _cumsum(emitter: Emitter, node: Node) -> Sequence[Value]:
     """Floats: a product with a triangular matrix of ones. Integers: Relax's own operation, exact at any
-    length."""
+    length.
+    """
     x, axis_value = node.tensor(0), node.constant(1)
     shape = shape_of(x)
     axis = int(axis_value.reshape(-1)[0] if axis_value is not None else 0) % len(shape)
@@ -120,8 +121,7 @@ def _cumsum(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 
 def matrix_along(emitter: Emitter, x: Value, matrix: np.ndarray, axis: int) -> Value:
-    """Multiply one axis of `x` by `matrix` (shape [new size, old size]): sum_j matrix[i, j]·x[..., j,
-    ...]."""
+    """Multiply one axis of `x` by `matrix` (shape [new, old]): sum_j matrix[i, j]·x[..., j, ...]."""
     rank = len(shape_of(x))
     if rank == 1:
         return matmul(emitter, x, np.ascontiguousarray(matrix.T))

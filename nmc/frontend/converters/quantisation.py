@@ -117,7 +117,8 @@ def _qlinear_conv(emitter: Emitter, node: Node) -> Sequence[Value]:
 @converts("ConvInteger")
 def _conv_integer(emitter: Emitter, node: Node) -> Sequence[Value]:
     """Exact in float32 while |sum| < 2^24, which products of bytes reach only beyond 258 terms: kept in
-    int32."""
+    int32.
+    """
     x = without_zero_point(emitter, node.tensor(0), node.input(2), last=True)
     zero = node.input(3)
     if zero is not None and len(shape_of(zero)) == 1:

@@ -1,5 +1,4 @@
-"""LSTM, GRU and RNN, unrolled over the static number of time steps (formulas: ONNX operator
-documentation)."""
+"""LSTM, GRU and RNN, unrolled over the static number of time steps (formulas: ONNX operator pages)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -153,7 +152,8 @@ def _run(
     """Outputs by time, and the last states. Steps beyond a sequence's length keep its state and give zero,
     which
 
-    makes a run from the end backwards start at each sequence's own last element."""
+    makes a run from the end backwards start at each sequence's own last element.
+    """
     emitter, (time, batch, size) = cell.emitter, shape_of(x)
     flat = emitter.reshape(x, (time * batch, size))
     projected = cell.add(emitter.call(relax.op.matmul, flat, cell.weight), cell.input_bias)
@@ -244,8 +244,7 @@ def _stack(emitter: Emitter, values: Sequence[Value], axis: int) -> Value:
 
 
 def _activations(emitter: Emitter, node: Node, index: int, directions: int) -> tuple[Activation, ...]:
-    """The activations of one direction; alpha and beta lists are consumed in order by those that take
-    them."""
+    """The activations of one direction; alphas and betas are consumed in order by those that take them."""
     defaults = STEPS[node.operator][2]
     names = list(node.attributes.get("activations") or defaults * directions)
     alphas = iter(node.attributes.get("activation_alpha") or [])

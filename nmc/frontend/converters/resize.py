@@ -1,5 +1,6 @@
 """Resize and Upsample: separable, so each axis is a gather by constant indices or a product with a constant
-matrix."""
+matrix.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from nmc.frontend.values import ConversionError, Node, Value
 @dataclass(frozen=True)
 class Axis:
     """One resized axis: sizes, the scale its coordinates use, and its region of interest (fractions of the
-    input)."""
+    input).
+    """
 
     index: int
     size: int
@@ -126,8 +128,7 @@ def _rounded(rounding: str, places: np.ndarray) -> np.ndarray:
 
 
 def _matrix(node: Node, mode: str, axis: Axis, places: np.ndarray) -> np.ndarray:
-    """The interpolation weights, shape [new size, size]; elements beyond an edge repeat it or are left
-    out."""
+    """The interpolation weights, shape [new size, size]; places beyond an edge repeat it or are left out."""
     kernel, reach = _kernel(mode, float(node.attributes.get("cubic_coeff_a", -0.75)))
     antialias = bool(node.attributes.get("antialias", 0))
     exclude = bool(node.attributes.get("exclude_outside", 0))

@@ -37,8 +37,7 @@ def _dft(emitter: Emitter, node: Node) -> Sequence[Value]:
 
 
 def _fourier(size: int, given: int, inverse: bool, kept: int, parts: int) -> np.ndarray:
-    """Matrix [given·parts, kept·2]: elements beyond `given` count as zero, those beyond `size` are cut
-    off."""
+    """Matrix [given·parts, kept·2]: elements beyond `given` count as zero, those beyond `size` are cut."""
     angle = 2 * np.pi * np.outer(np.arange(given), np.arange(kept)) / size * (1 if inverse else -1)
     angle_cos, angle_sin = np.cos(angle), np.sin(angle)
     used = (np.arange(given) < size)[:, None] / (size if inverse else 1)

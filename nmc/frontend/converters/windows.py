@@ -1,5 +1,6 @@
 """The arithmetic of sliding windows that convolution and pooling share: explicit paddings from ONNX's
-attributes."""
+attributes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,7 @@ from nmc.frontend.values import ConversionError, Node
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, strides, dilations (one number an axis) and paddings (begins, then ends) of a sliding
-    window."""
+    """Kernel, strides, dilations (one number an axis) and paddings (begins, then ends) of a moving window."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
