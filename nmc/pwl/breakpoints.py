@@ -7,32 +7,74 @@ import numpy as np
 from nmc.pwl.curve import Curve, trace
 from nmc.pwl.fit import optimal_breakpoints
 from nmc.pwl.functions import FloatArray, Function
-from nmc.pwl.segments import MAXIMUM_BREAKPOINT_ENTRIES, Problem, Segments, fitted
+from nmc.pwl.segments import MAXIMUM_BREAKPOINT_ENTRIES, Problem, Segments, errors_of, fitted
+
+TAIL_SHARE = 0.9
+"""A tail takes over below this share of the error, and so still does when the segments get better."""
+TAIL_ROUNDS = 4
+"""Bound on the rounds in which tails grow; the gain of each is a fraction of the one before."""
 
 
 def breakpoint_segments(problem: Problem, curve: Curve, count: int) -> Segments:
-    """At most `count` (and at most 64) segments with equal errors, or spread by the density if given."""
+    """At most `count` (and at most 64) segments with equal errors, or spread by the density if given.
+
+    Where the function comes as close to one of its tails as the segments come to the function, the tail takes
+    over and the segments are spread over the rest of the range, which makes them better and the tail longer.
+    """
     count = min(count, MAXIMUM_BREAKPOINT_ENTRIES)
-    below, above = problem.reserves(count)
+    best = _between(problem, curve, count, problem.lo, problem.hi)
+    if problem.density is not None or problem.mode != "minimax" or count < 3:
+        return best
+    error = errors_of(problem, best).maximum
+    for _ in range(TAIL_ROUNDS):
+        lo, hi = _tail_ends(problem, curve, error)
+        if (lo, hi) == (problem.lo, problem.hi) or lo >= hi:
+            break
+        tried = _between(problem, curve, count, lo, hi)
+        tried_error = errors_of(problem, tried).maximum
+        if tried_error >= error:
+            break
+        best, error = tried, tried_error
+    return best
+
+
+def _between(problem: Problem, curve: Curve, count: int, lo: float, hi: float) -> Segments:
+    """Segments over [lo, hi], and tails for what the range has outside of it or entries are kept for."""
+    kept_below, kept_above = problem.reserves(count)
+    below, above = lo > problem.lo or kept_below, hi < problem.hi or kept_above
     inside = count - below - above
     if problem.density is None:
-        knots = optimal_breakpoints(problem.function, problem.lo, problem.hi, inside, problem.function.kinks)
+        knots = optimal_breakpoints(problem.function, lo, hi, inside, problem.function.kinks)
     else:
-        knots = trace(problem.function, problem.lo, problem.hi, problem.density).quantiles(inside)
-    edges = knots[1:-1]
+        knots = trace(problem.function, lo, hi, problem.density).quantiles(inside)
+    # A right end that belongs to the range stays out of the tail, whose line is not fitted there.
+    end = hi if hi < problem.hi else float(np.nextafter(hi, np.inf))
+    edges = np.concatenate([[lo] if below else [], knots[1:-1], [end] if above else []])
     step = problem.input_step
     if step is not None:
+        beyond = 1 if above and hi == problem.hi else 0
         first, last = round(problem.lo / step), round(problem.hi / step)
-        integers = np.unique(np.clip(np.round(edges / step), first + 1, max(last - 1, first + 1)))
-        edges = integers * step
-        after = (last + 1) * step
-    else:
-        after = float(np.nextafter(problem.hi, np.inf))
-    edges = np.concatenate([[problem.lo] if below else [], edges, [after] if above else []])
+        inner = np.clip(np.round(knots[1:-1] / step), first + 1, max(last - 1, first + 1))
+        ends = [round(lo / step)] * below + [round(hi / step) + beyond] * above
+        edges = np.unique(np.concatenate([inner, ends])) * step
     left = np.concatenate([[-np.inf if below else problem.lo], edges])
     right = np.concatenate([edges, [np.inf if above else problem.hi]])
     unfitted = np.zeros(len(left))
     return fitted(problem, curve, Segments("breakpoints", edges, left, right, unfitted, unfitted))
+
+
+def _tail_ends(problem: Problem, curve: Curve, error: float) -> tuple[float, float]:
+    """How far into the range, from each side, a tail stays nearer to the function than `error`."""
+    ends = [problem.lo, problem.hi]
+    for side, tail in enumerate(problem.function.tails):
+        if tail is None:
+            continue
+        x = curve.grid if side == 0 else curve.grid[::-1]
+        deviation = np.maximum.accumulate(np.abs(problem.function(x) - tail[0] * x - tail[1]))
+        within = int(np.searchsorted(deviation, TAIL_SHARE * error, side="right"))
+        if within:
+            ends[side] = float(x[within - 1])
+    return ends[0], ends[1]
 
 
 def exact_segments(function: Function) -> Segments:

@@ -55,8 +55,10 @@ class Function:
             return np.asarray(self.evaluate(np.asarray(x, np.float64)), np.float64)
 
     def __str__(self) -> str:
-        """The name, with the parameters if there are any: leaky_relu(alpha=0.1)."""
-        inside = ", ".join(f"{key}={value:g}" for key, value in self.parameters.items())
+        """The name, with the parameters that are not the usual ones: leaky_relu(alpha=0.1)."""
+        usual = _defaults(self.name) if self.name in RULES else {}
+        unusual = {key: value for key, value in self.parameters.items() if value != usual.get(key)}
+        inside = ", ".join(f"{key}={value:g}" for key, value in unusual.items())
         return f"{self.name}({inside})" if inside else self.name
 
 
@@ -67,7 +69,7 @@ def function_named(name: str, params: Mapping[str, float] | None = None) -> Func
     """
     if name not in RULES:
         raise TableError(f"there is no function {name!r}; the known ones are {', '.join(sorted(RULES))}")
-    defaults = {key: each.default for key, each in inspect.signature(RULES[name]).parameters.items()}
+    defaults = _defaults(name)
     given = {key: float(value) for key, value in (params or {}).items()}
     unknown = sorted(set(given) - set(defaults))
     if unknown:
@@ -77,6 +79,10 @@ def function_named(name: str, params: Mapping[str, float] | None = None) -> Func
     if any(math.isnan(value) for value in bound.values()):
         raise TableError(f"{name}: a parameter is not a number: {bound}")
     return replace(RULES[name](**given), name=name, parameters=bound)
+
+
+def _defaults(name: str) -> dict[str, float]:
+    return {key: each.default for key, each in inspect.signature(RULES[name]).parameters.items()}
 
 
 def evaluate_pieces(pieces: tuple[Piece, ...], x: FloatArray) -> FloatArray:
@@ -106,12 +112,17 @@ _smooth = partial(Function, "")
 """A rule's function, which `function_named` will name."""
 
 
+_UNBOUNDED = float(np.finfo(np.float32).max)
+"""A bound that is no bound: exporters write the largest float32 for infinity."""
+
+
 def _exact(*pieces: Piece) -> Function:
     return Function("", lambda x: evaluate_pieces(pieces, x), pieces=pieces)
 
 
 def _clamped(slope: float, intercept: float, lo: float, hi: float) -> Function:
     """min(max(slope * x + intercept, lo), hi) for any slope and any bounds, infinite ones too."""
+    lo, hi = (bound if abs(bound) < _UNBOUNDED else math.copysign(_INFINITY, bound) for bound in (lo, hi))
     if lo >= hi or slope == 0:
         return _exact((-_INFINITY, 0.0, min(max(intercept, lo), hi)))
     ends = [((lo - intercept) / slope, lo), ((hi - intercept) / slope, hi)]

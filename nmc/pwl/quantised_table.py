@@ -5,7 +5,7 @@ and its intercept allow; the intercept is then chosen anew, so that the deviatio
 integers of the segment is the same above and below.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,15 +81,14 @@ def quantise_table(
     table: "Table", input_scale: float, output_scale: float, input_bits: int, output_bits: int
 ) -> QuantisedTable:
     """The integer table of a real one; see `Table.quantise`."""
-    origin, shift, breakpoints = _integer_addressing(table, input_scale, input_bits)
-    order = entry_order(table.entries, table.signed)
-    slopes, intercepts, shifts = _rounded_lines(
-        table.slopes[order] * (input_scale / output_scale), table.intercepts[order] / output_scale
-    )
+    addressing = _addressing(table, input_scale, input_bits)
+    order, breakpoints = addressing.order, addressing.breakpoints
+    left, right = table.left[order], table.right[order]
+    slopes, intercepts, shifts = _rounded_lines(*_integer_lines(table, order, input_scale, output_scale))
     rounded = QuantisedTable(
         addressing=table.addressing,
-        origin=origin,
-        shift=shift,
+        origin=addressing.origin,
+        shift=addressing.shift,
         e_min=table.e_min,
         mantissa_bits=table.mantissa_bits,
         signed=table.signed,
@@ -106,26 +105,18 @@ def quantise_table(
         output_scale=float(output_scale),
         table_max_error=table.max_error,
     )
-    x, weight = _sampled_integers(table, input_scale, input_bits)
+    x, weight = _sampled_integers(left, right, input_scale, input_bits)
     real, index = x * input_scale, rounded.address(x)
     wanted = table.function(real)
-    holds = (real >= table.left[order][index]) & (real <= table.right[order][index]) & np.isfinite(wanted)
+    holds = (real >= left[index]) & (real <= right[index]) & np.isfinite(wanted)
     x, index, wanted, weight = x[holds], index[holds], wanted[holds], weight[holds]
-    intercepts = _centred_intercepts(rounded, x, index, wanted / output_scale)
+    # A tail stays centred on its own line: the function's deviation at its inner end is no reason for a bias.
+    line = table.slopes[order][index] * real[holds] + table.intercepts[order][index]
+    aim = np.where((np.isinf(left) | np.isinf(right))[index], line, wanted)
+    intercepts = _centred_intercepts(rounded, x, index, aim / output_scale)
     for array in (breakpoints, slopes, intercepts, shifts):
         array.setflags(write=False)
     return _measured(replace(rounded, intercepts=intercepts), x, wanted, weight)
-
-
-def entry_order(entries: int, signed: bool) -> NDArray[np.int64]:
-    """Which segment, counted upward in x, each entry of the integer table holds.
-
-    A signed table has the segments of x >= 0 first and then those of x < 0, both by growing magnitude.
-    """
-    ascending = np.arange(entries)
-    return (
-        np.concatenate([ascending[entries // 2 :], ascending[: entries // 2][::-1]]) if signed else ascending
-    )
 
 
 def _measured(
@@ -140,28 +131,60 @@ def _measured(
     return replace(table, max_error=float(error.max()), mean_error=mean)
 
 
-def _integer_addressing(table: "Table", scale: float, bits: int) -> tuple[int, int, NDArray[np.int32]]:
-    """Origin, shift and breakpoints of the same segments on the integers of the input."""
-    none = np.zeros(0, np.int32)
+@dataclass(frozen=True)
+class _Addressing:
+    """The integer addressing of a table; `order` [entries] tells which of its segments each entry holds."""
+
+    order: NDArray[np.int64]
+    origin: int = 0
+    shift: int = 0
+    breakpoints: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+def _addressing(table: "Table", scale: float, bits: int) -> _Addressing:
+    """How integers of this scale and width address the same segments; those never reached are left out."""
     if not (np.isfinite(scale) and scale > 0):
         raise TableError(f"{table.function}: the input scale is {scale}; it must be a positive number")
-    fitted_for = table.input_step
-    if fitted_for is not None and abs(fitted_for - scale) <= 1e-12 * scale and bits == table.input_bits:
-        if table.addressing == "uniform":
-            return round(table.origin / scale), round(np.log2(table.width / scale)), none
-        if table.addressing == "octave":
-            return 0, 0, none
-    elif table.addressing != "breakpoints":
+    ascending = np.arange(table.entries)
+    if table.addressing == "breakpoints":
+        first = np.ceil(table.boundaries / scale)
+        # The smallest integer whose real value is not below the boundary, whatever the division rounded to.
+        first += (first * scale < table.boundaries).astype(np.float64)
+        first -= ((first - 1) * scale >= table.boundaries).astype(np.float64)
+        lowest, highest = -float(1 << (bits - 1)), float((1 << (bits - 1)) - 1)
+        reached = (first > lowest) & (first <= highest)
+        start = int((first <= lowest).sum())
+        order = ascending[start : start + int(reached.sum()) + 1]
+        return _Addressing(order, breakpoints=first[reached].astype(np.int32))
+    step = table.input_step
+    if step is None or abs(step - scale) > 1e-12 * scale or bits != table.input_bits:
         raise TableError(
             f"{table.function}: {table.addressing} segments were not fitted for {bits}-bit inputs of scale "
             f"{scale:g}; give fit_table input_step={scale:g} and input_bits={bits}"
         )
-    limit = float(1 << 31)
-    first = np.ceil(table.boundaries / scale)
-    # The smallest integer whose real value is not below the boundary, whatever the division rounded to.
-    first += (first * scale < table.boundaries).astype(np.float64)
-    first -= ((first - 1) * scale >= table.boundaries).astype(np.float64)
-    return 0, 0, np.clip(first, -limit, limit - 1).astype(np.int32)
+    if table.addressing == "uniform":
+        return _Addressing(ascending, round(table.origin / scale), round(np.log2(table.width / scale)))
+    # A signed table has the segments of x >= 0 first and then those of x < 0, both by growing magnitude.
+    half = table.entries // 2
+    return _Addressing(
+        np.concatenate([ascending[half:], ascending[:half][::-1]]) if table.signed else ascending
+    )
+
+
+def _integer_lines(
+    table: "Table", order: NDArray[np.int64], input_scale: float, output_scale: float
+) -> tuple[FloatArray, FloatArray]:
+    """Slopes and intercepts in units of the output's step a step of the input.
+
+    A segment of a single integer that is too steep to store needs no slope: it becomes its value.
+    """
+    slopes = table.slopes[order] * (input_scale / output_scale)
+    intercepts = table.intercepts[order] / output_scale
+    left, right = table.left[order], table.right[order]
+    steep = (np.abs(slopes) > SLOPE_LIMIT) & (right - left < input_scale * (1 + 1e-9))
+    middle = np.where(steep, 0.5 * (np.where(steep, left, 0.0) + np.where(steep, right, 0.0)), 0.0)
+    values = slopes * (middle / input_scale) + intercepts
+    return np.where(steep, 0.0, slopes), np.where(steep, values, intercepts)
 
 
 def _rounded_lines(
@@ -188,7 +211,7 @@ def _integer_intercepts(intercepts: FloatArray, shift: NDArray[np.int64]) -> NDA
 def _centred_intercepts(
     table: QuantisedTable, x: NDArray[np.int64], index: NDArray[np.int64], wanted: FloatArray
 ) -> NDArray[np.int64]:
-    """Intercepts that centre the deviation of each rounded slope on its samples; others stay as they are."""
+    """Intercepts that centre the rounded slopes on what is wanted of their samples; others stay."""
     slope = np.ldexp(table.slopes.astype(np.float64), -table.shifts.astype(np.int64))
     offset = wanted - slope[index] * x
     highest, lowest = np.full(table.entries, -np.inf), np.full(table.entries, np.inf)
@@ -199,13 +222,15 @@ def _centred_intercepts(
     return np.where(sampled, _integer_intercepts(centre, table.shifts.astype(np.int64)), table.intercepts)
 
 
-def _sampled_integers(table: "Table", scale: float, bits: int) -> tuple[NDArray[np.int64], FloatArray]:
+def _sampled_integers(
+    left: FloatArray, right: FloatArray, scale: float, bits: int
+) -> tuple[NDArray[np.int64], FloatArray]:
     """Integers to fit and measure on, and how many neighbours each of them stands for."""
     limit = 1 << (bits - 1)
     if bits <= EXHAUSTIVE_BITS:
         return np.arange(-limit, limit, dtype=np.int64), np.ones(2 * limit)
-    left = np.clip(table.left / scale, -limit, limit - 1)
-    right = np.clip(table.right / scale, -limit, limit - 1)
+    left = np.clip(left / scale, -limit, limit - 1)
+    right = np.clip(right / scale, -limit, limit - 1)
     sampled = np.rint(left[:, None] + (right - left)[:, None] * SAMPLE_FRACTIONS).astype(np.int64)
     weight = np.gradient(SAMPLE_FRACTIONS)[None, :] * (right - left)[:, None]
     return sampled.ravel(), weight.ravel()

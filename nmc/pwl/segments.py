@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nmc.pwl.curve import Curve
-from nmc.pwl.fit import LineRule, Lines, fit_lines
+from nmc.pwl.fit import LineRule, fit_lines
 from nmc.pwl.functions import FloatArray, Function, TableError
 
 MAXIMUM_ENTRIES = 256
@@ -136,8 +136,9 @@ def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
     segments = replace(segments, slopes=lines.slopes, intercepts=lines.intercepts)
     if len(left) < 3:
         return segments
-    for side, entry in ((0, 0), (1, -1)):
-        segments = _with_tail(problem, segments, lines, side, entry)
+    worst = float(lines.errors.max())
+    for side in (0, 1):
+        segments = _with_tail(problem, segments, worst, side)
     return segments
 
 
@@ -167,20 +168,24 @@ def _steps(value: float, step: float, rounding: Callable[[float], int]) -> int:
     return nearest if abs(value / step - nearest) <= 1e-9 * max(1, abs(nearest)) else rounding(value / step)
 
 
-def _with_tail(problem: Problem, segments: Segments, lines: Lines, side: int, entry: int) -> Segments:
-    tail = problem.function.tails[side]
-    outside = np.isinf(segments.left[0] if side == 0 else segments.right[-1])
+def _with_tail(problem: Problem, segments: Segments, worst: float, side: int) -> Segments:
+    """The tail of one side in its end segment, if it is near enough or the segment is outside the range."""
+    tail, entry = problem.function.tails[side], -side
+    outside = bool(np.isinf(segments.left[0] if side == 0 else segments.right[-1]))
     if tail is None or (problem.mode == "chord" and not outside):
         return segments
     inner = float(segments.right[0] if side == 0 else segments.left[-1])
     reach = np.concatenate([[0.0], np.logspace(-6.0, 3.0, 160)]) * (problem.hi - problem.lo)
     x = inner - reach if side == 0 else inner + reach
-    offset = np.append(problem.function(x) - tail[0] * x, tail[1])
-    highest, lowest = float(offset.max()), float(offset.min())
-    if not outside and 0.5 * (highest - lowest) > lines.errors.max():
+    deviation = np.append(problem.function(x) - tail[0] * x - tail[1], 0.0)
+    if np.abs(deviation).max() <= worst:
+        offset = 0.0
+    elif outside:
+        offset = 0.5 * float(deviation.max() + deviation.min())
+    else:
         return segments
     slopes, intercepts = segments.slopes.copy(), segments.intercepts.copy()
-    slopes[entry], intercepts[entry] = tail[0], 0.5 * (highest + lowest)
+    slopes[entry], intercepts[entry] = tail[0], tail[1] + offset
     left, right = segments.left.copy(), segments.right.copy()
     if side == 0:
         left[0] = -math.inf
