@@ -1,6 +1,7 @@
 """Puts what the compiler produced into a package."""
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import accumulate
@@ -31,7 +32,13 @@ LEVELS = {1: "relax", 2: "matrix_form", 3: "quantised"}
 
 
 def package_of(compilation: Compilation) -> Package:
-    """The package of a compilation: the command streams, and host code only where there is any."""
+    """The package of a compilation: the command streams, and host code only where there is any.
+
+    Warns of what the user should know: missing calibration data, and products that run on the CPU.
+    """
+    heavy = [str(item) for item in compilation.fallback if item.heavy]
+    for message in (*compilation.warnings, *heavy):
+        warnings.warn(message, stacklevel=2)
     on_accelerator = compilation.options.target == "gemm-accel"
     regions = list(compilation.regions.values()) if on_accelerator else []
     programs = [isa.encode(region.program) for region in regions]
@@ -158,6 +165,8 @@ def _offload(compilation: Compilation) -> manifest.Offload:
     calls = [b.value for b in bindings_of(module["main"]) if isinstance(b.value, relax.Call)]
     operations = sum(callee_name(module, call) not in (QUANTISE, DEQUANTISE) for call in calls)
     macs_accelerated, macs_total = count_macs(module)
+    if compilation.options.target == "cpu":
+        return manifest.Offload(0, operations, 0, macs_total)
     return manifest.Offload(operations - len(compilation.fallback), operations, macs_accelerated, macs_total)
 
 

@@ -1,0 +1,201 @@
+"""The commands, one after the other, on models small enough to follow."""
+
+import json
+
+import numpy as np
+import pytest
+from small_models import save_convolution, save_perceptron, save_samples, save_with_fallback
+
+from nmc.package import read_package
+
+PERCEPTRON_MACS = 8 * 16
+
+
+@pytest.fixture
+def perceptron(tmp_path, monkeypatch):
+    """A directory with a model and its data, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    save_perceptron(tmp_path / "model.onnx")
+    save_samples(tmp_path / "data.npz", x=(1, 8))
+    return tmp_path
+
+
+def sigmoid_of_gemm(directory, samples: np.ndarray) -> np.ndarray:
+    import onnx
+    from onnx import numpy_helper
+
+    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(directory / "model.onnx").graph.initializer}
+    return 1.0 / (1.0 + np.exp(-(samples @ weights["w"] + weights["b"])))
+
+
+@pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
+def test_a_model_is_compiled_and_run(nmc, perceptron, target) -> None:
+    finished = nmc("compile", "model.onnx", "--target", target, "--calibrate", "data.npz", "-o", "model.nmc")
+    assert (finished.code, finished.err) == (0, "")
+    assert nmc("run", "model.nmc", "--input", "data.npz", "-o", "out.npz").code == 0
+    samples = np.load(perceptron / "data.npz")["x"]
+    outputs = np.load(perceptron / "out.npz")["y"]
+    assert outputs.shape == (6, 1, 16)
+    # 16 bits a tensor: input, weights and sum are each off by half a step of their range (below 8), 8 terms long
+    np.testing.assert_allclose(outputs, sigmoid_of_gemm(perceptron, samples), atol=8 * 8 * 8 / 2**16)
+
+
+def test_the_summary_says_what_runs_where_and_how_fast(nmc, perceptron) -> None:
+    out = nmc("compile", "model.onnx", "--calibrate", "data.npz").out
+    assert f"100.0% of {PERCEPTRON_MACS} multiply-adds" in out
+    assert "CPU           nothing" in out
+    assert "sigmoid 'act'" in out
+    assert "simulated" in out and "inferences/s" in out
+
+
+def test_the_summary_as_json_is_one_object(nmc, perceptron) -> None:
+    finished = nmc("compile", "model.onnx", "--calibrate", "data.npz", "--json")
+    report = json.loads(finished.out)
+    assert report["package"] == "model.nmc"
+    assert report["offload"]["macs_accelerated"] == report["offload"]["macs_total"] == PERCEPTRON_MACS
+    assert report["fallback_ops"] == []
+    assert report["cycles"] > 0 and report["arena_bytes"] > 0 and report["constants_bytes"] > 0
+
+
+def test_compiling_without_data_is_a_warning(nmc, perceptron) -> None:
+    finished = nmc("compile", "model.onnx", "--json")
+    assert finished.code == 0
+    assert json.loads(finished.out)["model"] == "model"
+    assert finished.err.startswith("warning: ") and finished.err.count("\n") == 1
+    assert "--calibrate" in finished.err
+
+
+@pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
+def test_the_same_input_gives_the_same_package(nmc, perceptron, target) -> None:
+    for name in ("one.nmc", "two.nmc"):
+        nmc("compile", "model.onnx", "--target", target, "--calibrate", "data.npz", "-o", name)
+    assert (perceptron / "one.nmc").read_bytes() == (perceptron / "two.nmc").read_bytes()
+
+
+def test_a_check_compares_every_level_with_onnxruntime(nmc, perceptron) -> None:
+    finished = nmc("check", "model.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
+    assert (finished.code, finished.err) == (0, "")
+    report = json.loads(finished.out)
+    assert set(report) == {
+        "model", "samples", "bit_exact", "fallback_ops", "levels", "cycles", "utilization"
+    }  # fmt: skip
+    assert (report["samples"], report["bit_exact"], report["fallback_ops"]) == (6, True, [])
+    assert list(report["levels"]) == ["relax", "matrix_form", "quantized", "accelerator"]
+    assert report["levels"]["quantized"] == report["levels"]["accelerator"]
+    assert set(report["levels"]["relax"]["y"]) == {"max_abs", "rmse", "cosine", "snr_db", "top1_agreement"}
+    assert report["levels"]["relax"]["y"]["max_abs"] < 1e-6
+    assert report["levels"]["accelerator"]["y"]["cosine"] > 0.99999
+
+
+def test_a_check_prints_tables_for_people(nmc, perceptron) -> None:
+    out = nmc("check", "model.onnx", "--data", "data.npz").out
+    assert "equals the CPU reference to the bit" in out
+    assert all(level in out for level in ("relax", "matrix_form", "quantized", "accelerator"))
+
+
+def test_a_check_that_is_not_bit_exact_fails(nmc, perceptron, monkeypatch) -> None:
+    from nmc import check
+
+    monkeypatch.setattr(check, "_different", lambda reference, result: ("y",))
+    finished = nmc("check", "model.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
+    assert finished.code == 1
+    assert json.loads(finished.out)["bit_exact"] is False
+    assert finished.err.startswith("error: the accelerator differs from the CPU reference in y")
+
+
+def test_one_changed_bit_is_a_difference() -> None:
+    from nmc.check import _different
+
+    reference = {"y": np.array([[0.0, 1.0]], np.float32), "z": np.array([[3]])}
+    result = {"y": np.array([[-0.0, 1.0]], np.float32), "z": np.array([[3]])}
+    assert _different(reference, result) == ("y",)
+
+
+def test_the_dump_shows_each_command_with_its_layer(nmc, perceptron) -> None:
+    nmc("compile", "model.onnx", "--calibrate", "data.npz")
+    whole = nmc("dump", "model.nmc").out
+    assert "GEMM" in whole and "PWL" in whole and "STORE" in whole
+    assert "dense" in nmc("dump", "model.nmc", "--layer", "dense").out
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest(nmc, perceptron) -> None:
+    nmc("compile", "model.onnx", "--calibrate", "data.npz")
+    finished = nmc("dump", "model.nmc", "--layer", "dens")
+    assert finished.code == 2
+    assert "no layer 'dens'" in finished.err and "'dense'" in finished.err
+
+
+def test_a_profile_adds_up(nmc, perceptron) -> None:
+    nmc("compile", "model.onnx", "--calibrate", "data.npz")
+    report = json.loads(nmc("profile", "model.nmc", "--json").out)
+    assert {"cycles", "macs", "utilization", "dram_bytes_read", "dram_bytes_written"} <= set(report)
+    assert {"arena_bytes", "seconds_at_clock", "layers"} <= set(report)
+    assert report["macs"] == PERCEPTRON_MACS == sum(layer["macs"] for layer in report["layers"])
+    assert report["cycles"] == sum(layer["cycles"] for layer in report["layers"])
+    traffic = report["dram_bytes_read"] + report["dram_bytes_written"]
+    assert traffic == sum(layer["dram_bytes"] for layer in report["layers"])
+    assert {"name", "op", "cycles", "macs", "utilization", "bound", "dram_bytes"} == set(report["layers"][0])
+
+
+def test_a_profile_is_a_table_for_people(nmc, perceptron) -> None:
+    nmc("compile", "model.onnx", "--calibrate", "data.npz")
+    out = nmc("profile", "model.nmc").out
+    assert "dense" in out and "simulated cycles" in out
+
+
+def test_products_are_written_for_scalesim(nmc, perceptron) -> None:
+    nmc("compile", "model.onnx", "--calibrate", "data.npz")
+    assert nmc("profile", "model.nmc", "--scalesim", "sim").code == 0
+    assert (perceptron / "sim" / "model_gemm.csv").read_text() == "Layer,M,N,K,\ndense,1,16,8,\n"
+
+
+def test_the_dump_directory_holds_every_pass_and_the_commands(nmc, perceptron) -> None:
+    assert nmc("compile", "model.onnx", "--calibrate", "data.npz", "--dump", "passes").code == 0
+    names = sorted(path.name for path in (perceptron / "passes").iterdir())
+    assert names[0] == "00_import.py" and names[-1] == "program.txt"
+    assert any(name.endswith("_quantise.py") for name in names)
+    assert "R.nn" not in (perceptron / "passes" / next(n for n in names if n.endswith("_quantise.py"))).read_text()
+
+
+def test_the_operators_of_a_model_are_listed_with_their_place(nmc, tmp_path) -> None:
+    report = json.loads(nmc("ops", save_with_fallback(tmp_path / "m.onnx"), "--json").out)
+    rows = {row["operator"]: row for row in report["operators"]}
+    assert rows["MatMul"]["runs_on"] == "accelerator"
+    assert rows["MatMul"]["macs"] == 8 * 8 + 4 * 4
+    assert rows["TopK"]["runs_on"] == "CPU"
+    assert rows["TopK"]["reasons"]
+
+
+def test_an_operator_on_the_cpu_is_named_and_the_rest_is_accelerated(nmc, tmp_path) -> None:
+    model, data = save_with_fallback(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 8))
+    report = json.loads(nmc("check", model, "--data", data, "--calibrate", data, "--json").out)
+    assert report["bit_exact"] is True
+    assert {item["layer"] for item in report["fallback_ops"]} == {"sort"}
+    assert report["levels"]["accelerator"]["y"]["cosine"] > 0.9999
+
+
+def test_full_offload_can_be_required(nmc, tmp_path) -> None:
+    model, data = save_with_fallback(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 8))
+    finished = nmc(
+        "compile", model, "--calibrate", data, "--require-full-offload", "-o", tmp_path / "m.nmc"
+    )
+    assert finished.code == 2
+    assert "'sort'" in finished.err
+    assert not (tmp_path / "m.nmc").exists()
+
+
+def test_a_package_with_host_code_holds_it_and_runs(nmc, tmp_path) -> None:
+    model, data = save_with_fallback(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 8))
+    nmc("compile", model, "--calibrate", data, "-o", tmp_path / "m.nmc")
+    package = read_package(tmp_path / "m.nmc")
+    assert package.host is not None and len(package.manifest.regions) == 2
+    assert nmc("run", tmp_path / "m.nmc", "--input", data, "-o", tmp_path / "o.npz").code == 0
+    assert np.load(tmp_path / "o.npz")["y"].shape == (6, 1, 4)
+
+
+def test_the_dump_of_a_convolution_can_be_followed(nmc, tmp_path) -> None:
+    model, data = save_convolution(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 3, 8, 8))
+    nmc("compile", model, "--calibrate", data, "-o", tmp_path / "m.nmc")
+    text = nmc("dump", tmp_path / "m.nmc").out
+    positions = [text.index(command) for command in ("LOAD", "GEMM", "DRAIN", "STORE")]
+    assert positions == sorted(positions)
