@@ -95,6 +95,8 @@ def _where(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     extremum = _extremum(emitter, condition, chosen, otherwise)
     if extremum is not None:
         return extremum
+    if arguments_of(emitter, condition, "relax.isnan") is not None and shape_of(otherwise) == shape_of(call):
+        return otherwise  # all masks are finite here, so nothing is NaN, and integers have none
     selected = _selected(emitter, condition, _finite(emitter, chosen), _finite(emitter, otherwise))
     value = emitter.emit(selected)
     if shape_of(value) == shape_of(call):
