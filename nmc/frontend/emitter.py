@@ -19,6 +19,7 @@ class Emitter:
         self.functions: dict[str, tuple[relax.GlobalVar, tvm.ir.BaseFunc]] = {}
         self._normaliser = relax.BlockBuilder()
         self._constants: dict[int, tuple[np.ndarray, relax.Expr]] = {}
+        self._slices: dict[tuple[int, int, int, int], tuple[np.ndarray, np.ndarray]] = {}
         self._infinite: set[relax.Expr] = set()
         self._definitions: dict[relax.Var, relax.Call] = {}
 
@@ -118,7 +119,10 @@ class Emitter:
     def slice(self, value: Value, axis: int, begin: int, end: int) -> np.ndarray | relax.Var:
         """Elements begin to end - 1 of one axis."""
         if isinstance(value, np.ndarray):
-            return np.take(value, range(begin, end), axis=axis)
+            key = (id(value), axis, begin, end)
+            if key not in self._slices:  # one constant for all time steps of a recurrent layer
+                self._slices[key] = (value, np.take(value, range(begin, end), axis=axis))
+            return self._slices[key][1]
         if (begin, end) == (0, shape_of(value)[axis]):
             return value
         if begin == end:

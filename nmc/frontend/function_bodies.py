@@ -35,7 +35,7 @@ def find(node: Node, functions: Functions) -> onnx.FunctionProto | None:
 
 
 def with_attributes(body: onnx.FunctionProto, caller: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes of a body with each reference to an attribute replaced by the caller's value or the default."""
+    """The nodes of a body, each reference to an attribute replaced by the caller's value or the default."""
     values = {attribute.name: attribute for attribute in body.attribute_proto}
     if body.domain in ("", "ai.onnx"):
         values |= _schema_defaults(caller, body)

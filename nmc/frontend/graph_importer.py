@@ -26,6 +26,10 @@ Scope = MutableMapping[str, Any]
 Opsets = Mapping[str, int]
 
 
+DATA_DEPENDENT = frozenset(("NonZero", "NonMaxSuppression", "Unique"))
+"""Operators whose result has as many elements as the data says."""
+
+
 class Failed:
     """Stands for a value that could not be computed, so that one bad node is reported once."""
 
@@ -79,7 +83,7 @@ class GraphImporter:
                     scope[name] = result
 
     def _import_or_report(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
-        emitted = len(self.emitter.bindings)
+        emitted, reported = len(self.emitter.bindings), len(self.problems)
         try:
             results = list(self._translate(node, scope, opsets))
         except ConversionError as error:
@@ -93,11 +97,12 @@ class GraphImporter:
                 return results
             reason = f"its output {len(results)} is not supported"
         del self.emitter.bindings[emitted:]
-        self.problems.append(f"{node.operator} '{node.layer}': {reason}")
+        if len(self.problems) == reported:  # otherwise a node inside this one's body is to blame, and named
+            self.problems.append(f"{node.operator} '{node.layer}': {reason}")
         return [Failed()] * len(node.proto.output)
 
     def _translate(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
-        """The first of these that applies: fold, control flow, our converter, function body, TVM's converter."""
+        """The first that applies of: fold, control flow, our converter, function body, TVM's converter."""
         if node.operator in NOT_DETERMINISTIC and not node.domain:
             raise ConversionError(
                 "draws random numbers; a compiled model must give the same result each time"
@@ -120,6 +125,10 @@ class GraphImporter:
             return self._import_function(node, body, opsets)
         if (node.domain, node.operator) in tvm_converters.OPERATORS:
             return tvm_converters.convert(self.emitter, node)
+        if node.operator in DATA_DEPENDENT and not node.domain:
+            raise ConversionError(
+                "the shape of its result depends on the data, which a static compiler cannot run"
+            )
         domain = f" of domain '{node.domain}'" if node.domain else ""
         raise ConversionError(f"operator {node.operator}{domain} is not supported")
 

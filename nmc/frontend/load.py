@@ -79,7 +79,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> list[Path]:
     missing = sorted(location for location in locations if not (path.parent / location).is_file())
     if missing:
         raise ModelError(
-            f"{path}: external data file missing: {', '.join(missing)}; put it next to the model in {path.parent}"
+            f"{path}: external data file missing: {', '.join(missing)}; put it into {path.parent}"
         )
     for tensor in external:
         try:

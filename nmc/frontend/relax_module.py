@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -23,6 +24,10 @@ def build_module(
         if isinstance(value, list):
             raise UnsupportedOperatorError(
                 f"output {index} of the graph is a sequence; only tensors can be outputs"
+            )
+        if isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
+            raise UnsupportedOperatorError(
+                f"output {index} of the graph holds strings; outputs must be numbers"
             )
         if 0 in shape_of(value):
             raise ModelError(f"output {index} of the graph has no elements: its shape is {shape_of(value)}")

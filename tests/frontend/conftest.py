@@ -91,7 +91,7 @@ def run() -> Callable[[ImportedModel, Arrays], list[np.ndarray]]:
 
 @pytest.fixture
 def agrees_with_onnxruntime() -> Callable[..., ImportedModel]:
-    """Import one node, run it and onnxruntime on the same seeded inputs, compare; returns the imported model."""
+    """Import one node, run it and onnxruntime on the same inputs, compare; returns the imported model."""
 
     def check(
         operator: str,
@@ -123,3 +123,15 @@ def agrees_with_onnxruntime() -> Callable[..., ImportedModel]:
         return imported
 
     return check
+
+
+@pytest.fixture
+def reference() -> Callable[[onnx.ModelProto, Arrays], list[np.ndarray]]:
+    """`run_onnxruntime`."""
+    return run_onnxruntime
+
+
+@pytest.fixture(name="assert_close")
+def assert_close_fixture() -> Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]:
+    """`assert_close`."""
+    return assert_close

@@ -149,29 +149,17 @@ def _recurrent(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _run(
     cell: Cell, step: Step, x: Value, states: list[Value], lengths: Value | None, backwards: bool
 ) -> tuple[list[Value], list[Value]]:
-    """Outputs by time, and the last states. Steps beyond a sequence's length keep its state and give zero,
-    which
+    """Outputs by time, and the last states.
 
-    makes a run from the end backwards start at each sequence's own last element.
+    Steps beyond a sequence's length keep its state and give zero, so that a run from the end backwards
+    starts at each sequence's own last element.
     """
     emitter, (time, batch, size) = cell.emitter, shape_of(x)
+    width = shape_of(cell.weight)[1]
     flat = emitter.reshape(x, (time * batch, size))
     projected = cell.add(emitter.call(relax.op.matmul, flat, cell.weight), cell.input_bias)
-    projected = emitter.reshape(projected, (time, batch, shape_of(cell.weight)[1]))
-    rows: list[Value] = [None] * time  # type: ignore[list-item]
-    return _steps(cell, step, projected, states, lengths, backwards, rows)
-
-
-def _steps(
-    cell: Cell,
-    step: Step,
-    projected: Value,
-    states: list[Value],
-    lengths: Value | None,
-    backwards: bool,
-    rows: list[Value],
-) -> tuple[list[Value], list[Value]]:
-    emitter, (time, batch, width) = cell.emitter, shape_of(projected)
+    projected = emitter.reshape(projected, (time, batch, width))
+    rows: dict[int, Value] = {}
     for t in reversed(range(time)) if backwards else range(time):
         row = emitter.reshape(emitter.slice(projected, 0, t, t + 1), (batch, width))
         fresh = step(cell, row, states)
@@ -183,7 +171,7 @@ def _steps(
             emitter.call(relax.op.where, running, new, old) for new, old in zip(fresh, states, strict=True)
         ]
         rows[t] = emitter.call(relax.op.where, running, fresh[0], np.float32(0))
-    return rows, states
+    return [rows[t] for t in range(time)], states
 
 
 def _running(emitter: Emitter, lengths: Value | None, t: int, batch: int) -> Value | None:

@@ -213,6 +213,8 @@ def test_resize(agrees_with_onnxruntime: Check, mode: str, transform: str) -> No
     for sizes in (ints(1, 2, 7, 9), ints(1, 2, 3, 2)):
         x, constants = [floats(1, 2, 4, 5)], {3: sizes}
         agrees_with_onnxruntime("Resize", x, constants, mode=mode, coordinate_transformation_mode=transform)
+    scales = {2: np.array([1, 1, 0.6, 0.6], np.float32)}
+    agrees_with_onnxruntime("Resize", x, scales, mode=mode, coordinate_transformation_mode=transform)
 
 
 def test_upsample_by_whole_numbers(agrees_with_onnxruntime: Check) -> None:
