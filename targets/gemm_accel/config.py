@@ -1,0 +1,119 @@
+"""The accelerator as numbers: one frozen description, read from TOML and checked."""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from nmc.errors import ConfigError
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class EnergyPerOperation:
+    """Picojoules of one operation of each kind."""
+
+    multiply_add: float = 0.6
+    elementwise: float = 0.8
+    scratchpad_byte: float = 0.6
+    dram_byte: float = 20.0
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """An array of rows × columns multipliers with its memories. Raises ConfigError for what no hardware could be."""
+
+    rows: int = 16
+    columns: int = 16
+    data_bits: int = 16
+    scratchpad_bytes: int = 256 * 1024
+    accumulator_entries: int = 32768
+    table_slots: int = 8
+    table_entries: int = 256
+    dram_bytes_per_cycle: int = 16
+    dram_latency_cycles: int = 64
+    outstanding_transfers: int = 8
+    semaphores: int = 16
+    clock_megahertz: float = 500.0
+    energy: EnergyPerOperation = EnergyPerOperation()
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; it must be a number from {low} to {high}")
+            if name != "clock_megahertz" and not isinstance(value, int):
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number")
+        if self.data_bits not in (8, 16):
+            raise ConfigError(f"data_bits is {self.data_bits}; it must be 8 or 16")
+        if self.scratchpad_bytes % 64:
+            raise ConfigError(f"scratchpad_bytes is {self.scratchpad_bytes}; it must be a multiple of 64")
+        if self.accumulator_entries < 2 * self.rows * self.columns:
+            raise ConfigError(
+                f"accumulator_entries is {self.accumulator_entries}; two tiles of {self.rows}×{self.columns} need "
+                f"{2 * self.rows * self.columns}"
+            )
+        needed = 16 * self.rows * self.columns * (self.data_bits // 8)
+        if self.scratchpad_bytes < needed:
+            raise ConfigError(
+                f"scratchpad_bytes is {self.scratchpad_bytes}; the tiles of a {self.rows}×{self.columns} array need {needed}"
+            )
+        if any(value < 0 for value in asdict(self.energy).values()):
+            raise ConfigError("an energy per operation is negative; it must be at least 0")
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 of the description, 32 bytes: a program runs on the accelerator that it was compiled for only."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
+
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "rows": (1, 1024),
+    "columns": (1, 1024),
+    "data_bits": (8, 16),
+    "scratchpad_bytes": (4096, 1 << 30),
+    "accumulator_entries": (64, 1 << 26),
+    "table_slots": (1, 256),
+    "table_entries": (64, 256),
+    "dram_bytes_per_cycle": (1, 4096),
+    "dram_latency_cycles": (0, 100_000),
+    "outstanding_transfers": (1, 1024),
+    "semaphores": (6, 65536),
+    "clock_megahertz": (0.001, 100_000),
+}
+
+
+def preset_names() -> list[str]:
+    """The names of the accelerators that come with nmc."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_config(name: str) -> AcceleratorConfig:
+    """The accelerator of a preset's name, or of a TOML file's path.
+
+    Raises ConfigError when there is neither, when the file is not TOML, or for an unknown key or impossible value.
+    """
+    path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name)
+    if not path.is_file():
+        raise ConfigError(f"there is no accelerator '{name}'; give a TOML file or one of {', '.join(preset_names())}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+    return config_from(values)
+
+
+def config_from(values: dict[str, object]) -> AcceleratorConfig:
+    """The accelerator of a mapping as TOML or JSON give it; keys that are missing take their default."""
+    known = {field.name for field in fields(AcceleratorConfig)}
+    energy = values.get("energy", {})
+    if not isinstance(energy, dict):
+        raise ConfigError(f"energy is {energy!r}; it must be a table of numbers")
+    known_energy = {field.name for field in fields(EnergyPerOperation)}
+    unknown = [*(set(values) - known), *(f"energy.{key}" for key in set(energy) - known_energy)]
+    if unknown:
+        raise ConfigError(f"unknown key {sorted(unknown)[0]}; the keys are {', '.join(sorted(known))}")
+    numbers = {key: value for key, value in values.items() if key != "energy"}
+    return AcceleratorConfig(**numbers, energy=EnergyPerOperation(**energy))  # type: ignore[arg-type]
