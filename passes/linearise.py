@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 from tvm import ir, relax
 
+from nmc.pwl.functions import function_named
 from nmc.pwl.table import Table
 from nmc.quant.formats import TensorFormat, TensorRange
 from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
 from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, rebuild
+
+OCTAVE_HEADROOM = 8.0
+"""How far below the smallest value seen in calibration a table of octaves reaches."""
 
 Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]
 """Fits a table for a function with parameters, over a range, for an argument of a format."""
@@ -43,7 +47,8 @@ def linearise(
         attributes = callee_attributes(module, value)
         parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}  # type: ignore[attr-defined]
         function, argument = str(attributes["function"]), value.args[0].name
-        span = fitted_range(ranges[argument], formats[argument])
+        octaves = function_named(function, parameters).octaves
+        span = fitted_range(ranges[argument], formats[argument], octaves)
         key = (function, tuple(sorted(parameters.items())), span, formats[argument])
         if key not in fitted:
             fitted[key] = fit(function, parameters, span, formats[argument])
@@ -53,7 +58,14 @@ def linearise(
     return rebuild(module, visit), tables
 
 
-def fitted_range(seen: TensorRange, form: TensorFormat) -> TensorRange:
-    """All that the format can hold, on the sides of zero where calibration saw values."""
+def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> TensorRange:
+    """All that the format can hold, on the sides of zero where calibration saw values.
+
+    Where a table's segments go by octaves, it starts a few octaves below the smallest value seen: every octave more
+    halves the segments of the others.
+    """
     bound = form.scale * form.highest
-    return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)
+    low = 0.0 if seen.low >= 0.0 else -bound
+    if octaves and seen.low > 0.0:
+        low = seen.low / OCTAVE_HEADROOM
+    return TensorRange(low, 0.0 if seen.high <= 0.0 else bound)
