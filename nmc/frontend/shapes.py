@@ -86,7 +86,7 @@ def _pin(value: onnx.ValueInfoProto, shape: list[int], symbols: dict[str, int]) 
         ]
     problems = []
     for axis, (dimension, size) in enumerate(zip(dimensions, shape, strict=True)):
-        if dimension.HasField("dim_value") and dimension.dim_value != size:
+        if dimension.dim_value not in (0, size):  # 0 is how some exporters write an unknown size
             problems.append(f"{given}: dimension {axis} is fixed to {dimension.dim_value} in the model")
         elif dimension.dim_param and symbols.setdefault(dimension.dim_param, size) != size:
             known = symbols[dimension.dim_param]

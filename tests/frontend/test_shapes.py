@@ -81,3 +81,9 @@ def test_a_bound_input_becomes_a_constant_and_leaves_the_parameters() -> None:
 def test_a_constant_that_does_not_fit_its_input_is_refused(name: str, array: np.ndarray, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         import_model(add_model([2, 3], [2, 3]), binds={name: array})
+
+
+def test_a_dimension_of_size_zero_counts_as_dynamic() -> None:
+    with pytest.raises(ModelError, match="input 'a' has dynamic dimension 0: give --shape a=N,3"):
+        import_model(add_model([0, 3], [1, 3]))
+    assert import_model(add_model([0, 3], [1, 3]), shapes={"a": (1, 3)}).inputs[0].shape == (1, 3)
