@@ -1,8 +1,9 @@
-"""A constant factor or offset that varies by column sits at its matrix product: factors in the weights, one bias a product.
+"""Constant factors and offsets that vary by column sit at their matrix product: in its weights and one bias.
 
-Run after `passes.normalise_matmul` and before calibration. An unfused batch normalisation, or a convolution's bias, comes
-after the moves that make an image of a product's rows; here it moves up through them, so that the product can add it while
-its sums leave the array. Only through values that nothing else reads. Exact but for float rounding.
+Run after `passes.normalise_matmul` and before calibration. An unfused batch normalisation, or a
+convolution's bias, comes after the moves that make an image of a product's rows; here it moves up through
+them, so that the product can add it while its sums leave the array. Only through values that nothing else
+reads. Exact but for float rounding.
 """
 
 from collections import Counter
@@ -29,7 +30,7 @@ _op = relax.op
 
 @dataclass(frozen=True)
 class Affine:
-    """x ↦ x·factor + offset, element by element; both have the rank of x, and extents of one where they do not vary."""
+    """x ↦ x·factor + offset by element; both have the rank of x, with extents of one where constant."""
 
     factor: np.ndarray
     offset: np.ndarray
@@ -83,7 +84,7 @@ def _uses(module: ir.IRModule) -> Counter[str]:
 
 
 def _affine_of(value: relax.Expr) -> tuple[relax.Expr, Affine] | None:
-    """What a call multiplies by a constant or adds one to, and the map, when the result has that operand's shape."""
+    """What a call multiplies by or adds to a constant, and the map; None if the result has another shape."""
     name = value.op.name if isinstance(value, relax.Call) and isinstance(value.op, ir.Op) else ""
     if name not in ("relax.add", "relax.subtract", "relax.multiply") or dtype_of(value.args[0]) != "float32":
         return None
@@ -93,7 +94,9 @@ def _affine_of(value: relax.Expr) -> tuple[relax.Expr, Affine] | None:
             continue
         if np.broadcast_shapes(shape_of(x), constant.shape) != shape_of(x):
             continue
-        number = constant.astype(np.float64).reshape((1,) * (len(shape_of(x)) - constant.ndim) + constant.shape)
+        number = constant.astype(np.float64).reshape(
+            (1,) * (len(shape_of(x)) - constant.ndim) + constant.shape
+        )
         one, zero = np.ones((1,) * number.ndim), np.zeros((1,) * number.ndim)
         if name == "relax.multiply":
             return x, Affine(number, zero)
@@ -104,7 +107,7 @@ def _affine_of(value: relax.Expr) -> tuple[relax.Expr, Affine] | None:
 
 
 def _pushed(emitter: Emitter, uses: Mapping[str, int], x: relax.Expr, affine: Affine) -> relax.Expr | None:
-    """The expression that replaces affine(x), with the map applied at the products that x comes from; None if it cannot.
+    """What replaces affine(x), with the map applied at the products that x comes from; None if it cannot be.
 
     Sets the emitter's layer to that of the variable it rewrites.
     """
@@ -157,13 +160,15 @@ def _through_permute(
     axes = call.attrs.axes
     order = [int(axis) for axis in axes] if axes is not None else list(range(len(shape_of(x))))[::-1]
     inverse = np.argsort(order)
-    return _through(emitter, uses, call, Affine(affine.factor.transpose(inverse), affine.offset.transpose(inverse)))
+    return _through(
+        emitter, uses, call, Affine(affine.factor.transpose(inverse), affine.offset.transpose(inverse))
+    )
 
 
 def _through_slice(
     emitter: Emitter, uses: Mapping[str, int], x: relax.Var, call: relax.Call, affine: Affine
 ) -> relax.Expr | None:
-    """The whole tensor is mapped, which is the same in the slice when the map does not vary along the sliced axes."""
+    """The whole tensor is mapped: the same in the slice, if the map does not vary along the sliced axes."""
     rank = len(shape_of(x))
     axes = [int(axis) % rank for axis in call.args[1].fields]
     varies = any(part.shape[axis] != 1 for axis in axes for part in (affine.factor, affine.offset))

@@ -11,9 +11,10 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from passes.float_rules import rewrite_float_calls
 from passes.matrix_form.im2col import Window, im2col
-from passes.rewrite import Emitter, Rule, rewrite_calls, shape_of
-from passes.views import is_float, permute, reshape
+from passes.rewrite import Emitter, Rule, shape_of
+from passes.views import permute, reshape
 
 AXES = "DHW"
 """Names of the spatial axes in layouts; the last ones of them where there are fewer than three."""
@@ -23,7 +24,7 @@ def _convolution(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     attributes = call.attrs
     rank = len(attributes.strides)
     data, kernel, out = spatial_layouts(attributes, rank, "OI")
-    if not is_float(call.args[0]) or data is None or kernel is None or out is None:
+    if data is None or kernel is None or out is None:
         return None
     x = permute(emitter, call.args[0], data)
     weight = permute(emitter, call.args[1], kernel)
@@ -42,7 +43,7 @@ def _convolution(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
 
 
 def windows_times(emitter: Emitter, x: relax.Expr, window: Window, matrices: relax.Expr) -> relax.Expr:
-    """Each window of x [batch, channels, *spatial] times matrices [groups, K, N], as [groups, batch·Πoutput, N]."""
+    """Windows of x [batch, channels, *spatial] times [groups, K, N], as [groups, batch·Πoutput, N]."""
     return emitter.emit(relax.op.matmul(emitter.emit(im2col(emitter, x, window)), matrices))
 
 
@@ -55,9 +56,7 @@ def weight_matrices(emitter: Emitter, weight: relax.Expr, groups: int) -> relax.
     return reshape(emitter, depth_first, (groups, inputs * int(np.prod(kernel)), outputs // groups))
 
 
-def channels_first(
-    emitter: Emitter, product: relax.Expr, batch: int, outputs: Sequence[int]
-) -> relax.Expr:
+def channels_first(emitter: Emitter, product: relax.Expr, batch: int, outputs: Sequence[int]) -> relax.Expr:
     """[groups, batch·Πoutputs, N] as [batch, groups·N, *outputs]."""
     groups, _, columns = shape_of(product)
     positions = reshape(emitter, product, (groups, batch, *outputs, columns))
@@ -81,7 +80,7 @@ def spatial_layouts(
 
 
 def axis_order(layout: str, wanted: str) -> list[int] | None:
-    """The permutation that brings a layout such as NHWC into another such as NCHW; None where letters differ."""
+    """The permutation that brings a layout such as NHWC into another such as NCHW; None if letters differ."""
     return [layout.index(axis) for axis in wanted] if sorted(layout) == sorted(wanted) else None
 
 
@@ -91,4 +90,4 @@ RULES: Mapping[str, Rule] = {f"relax.nn.conv{rank}d": _convolution for rank in (
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerConvolution")
 def lower_convolution(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to main."""
-    return rewrite_calls(module, RULES)
+    return rewrite_float_calls(module, RULES)

@@ -1,8 +1,8 @@
 """Pooling is a tree of maxima over slices, or windows times a constant column; no pooling operator is left.
 
-Run on level 1, before `passes.lower_reductions`. A maximum over a window is a maximum along each axis in turn. Padding
-takes no part in it: each padded place repeats an element that all windows over that place hold anyway, so that no value
-stands for minus infinity. Averages are depthwise convolutions. Float only.
+Run on level 1, before `passes.lower_reductions`. A maximum over a window is a maximum along each axis in
+turn. Padding takes no part in it: each padded place repeats an element that all windows over that place
+hold anyway, so that no value stands for minus infinity. Averages are depthwise convolutions. Float only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,22 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from passes.float_rules import rewrite_float_calls
 from passes.lower_convolution import AXES, axis_order, channels_first, windows_times
 from passes.matrix_along import matrix_along
 from passes.matrix_form.im2col import Window
-from passes.rewrite import Emitter, Rule, rewrite_calls, shape_of
-from passes.views import concatenate, gather, is_float, permute, slice_axis
+from passes.rewrite import Emitter, Rule, shape_of
+from passes.views import concatenate, gather, permute, slice_axis
 
 _op = relax.op
 
 
 @dataclass(frozen=True)
 class Slide:
-    """A window's way along one axis of `extent` elements; position p reads p·stride + k·dilation - pad for each tap k."""
+    """A window's way along one axis of `extent` elements.
+
+    At position p its tap k reads element p·stride + k·dilation - pad.
+    """
 
     extent: int
     taps: int
@@ -76,11 +80,15 @@ def _in_channels_first(lower: Lowering) -> Rule:
         wanted = "NC" + AXES[-rank:]
         order = axis_order(str(call.attrs.layout), wanted)
         out = axis_order(str(call.attrs.out_layout) or str(call.attrs.layout), wanted)
-        if not is_float(call.args[0]) or order is None or out is None:
+        if order is None or out is None:
             return None
         x = permute(emitter, call.args[0], order)
         result = lower(emitter, call, x, [shape_of(call)[axis] for axis in out])
-        return None if result is None else permute(emitter, result, [out.index(axis) for axis in range(rank + 2)])
+        return (
+            None
+            if result is None
+            else permute(emitter, result, [out.index(axis) for axis in range(rank + 2)])
+        )
 
     return rule
 
@@ -125,7 +133,8 @@ def _sliding_maximum(emitter: Emitter, x: relax.Expr, axis: int, slide: Slide) -
     if slide.stride == 1:
         return slice_axis(emitter, _doubled(emitter, x, axis, slide), axis, 0, slide.positions)
     taps = [
-        slice_axis(emitter, x, axis, tap * slide.dilation, slide.positions, slide.stride) for tap in range(slide.taps)
+        slice_axis(emitter, x, axis, tap * slide.dilation, slide.positions, slide.stride)
+        for tap in range(slide.taps)
     ]
     while len(taps) > 1:
         pairs = [emitter.emit(_op.maximum(a, b)) for a, b in zip(taps[::2], taps[1::2], strict=False)]
@@ -158,7 +167,9 @@ def _average(
     taps = np.prod([slide.taps for slide in slides])
     if (counts == taps).all():
         return result
-    return None if (counts == 0).any() else _op.multiply(result, emitter.constant((taps / counts)[None, None]))
+    return (
+        None if (counts == 0).any() else _op.multiply(result, emitter.constant((taps / counts)[None, None]))
+    )
 
 
 def _window_means(emitter: Emitter, x: relax.Expr, slides: Sequence[Slide]) -> relax.Expr:
@@ -213,4 +224,4 @@ RULES: Mapping[str, Rule] = {
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerPooling")
 def lower_pooling(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to main."""
-    return rewrite_calls(module, RULES)
+    return rewrite_float_calls(module, RULES)

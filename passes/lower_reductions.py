@@ -1,8 +1,9 @@
 """Sums, means, variances and cumulative sums are products with constants; extrema and products are trees.
 
-Run after the passes that introduce sums and means (normalisation, softmax) and before `passes.normalise_matmul`. Reduced
-elements become the rows' elements of [1, rows, K], which a constant column [1, K, 1] sums: moves cost nothing, and the
-constant's one value tells quantisation that the product is a plain sum. Float only; argmax and the like stay.
+Run after the passes that introduce sums and means (normalisation, softmax) and before
+`passes.normalise_matmul`. Reduced elements become the rows' elements of [1, rows, K], which a constant
+column [1, K, 1] sums: moves cost nothing, and the constant's one value tells quantisation that the product
+is a plain sum. Float only; argmax and the like stay.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,10 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from passes.float_rules import rewrite_float_calls
 from passes.matrix_along import matrix_along
-from passes.rewrite import Emitter, Rule, rewrite_calls, shape_of
-from passes.views import is_float, permute, reshape, slice_axis
+from passes.rewrite import Emitter, Rule, shape_of
+from passes.views import permute, reshape, slice_axis
 
 _op = relax.op
 Combine = Callable[[relax.Expr, relax.Expr], relax.Expr]
@@ -58,7 +60,9 @@ def _deviation(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> relax.Ex
     return emitter.emit(_op.sqrt(_variance(emitter, x, axes)))
 
 
-def _tree(combine: Combine, repeats_allowed: bool) -> Callable[[Emitter, relax.Expr, Sequence[int]], relax.Expr]:
+def _tree(
+    combine: Combine, repeats_allowed: bool
+) -> Callable[[Emitter, relax.Expr, Sequence[int]], relax.Expr]:
     def reduce(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> relax.Expr:
         shape = shape_of(x)
         for axis in sorted(axes, key=lambda axis: -shape[axis]):
@@ -68,11 +72,13 @@ def _tree(combine: Combine, repeats_allowed: bool) -> Callable[[Emitter, relax.E
     return reduce
 
 
-def _halved(emitter: Emitter, x: relax.Expr, axis: int, combine: Combine, repeats_allowed: bool) -> relax.Expr:
+def _halved(
+    emitter: Emitter, x: relax.Expr, axis: int, combine: Combine, repeats_allowed: bool
+) -> relax.Expr:
     """Combines the halves of an axis until one element is left.
 
-    Of an odd number the halves overlap in the middle element where combining it twice changes nothing; else the last
-    element waits until the end.
+    Of an odd number the halves overlap in the middle element where combining it twice changes nothing; else
+    the last element waits until the end.
     """
     waiting = []
     while (extent := shape_of(x)[axis]) > 1:
@@ -105,18 +111,14 @@ def _rule(reduce: Callable[[Emitter, relax.Expr, Sequence[int]], relax.Expr]) ->
     def rule(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
         x = call.args[0]
         axes = reduced_axes(call)
-        if not is_float(x) or 0 in shape_of(x):
-            return None
         return reshape(emitter, reduce(emitter, x, axes) if axes else x, shape_of(call))
 
     return rule
 
 
 def _cumulative_sum(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
-    """Along an axis, times the triangular matrix of ones that selects the elements before (and at) each place."""
+    """Along an axis, times the triangular matrix of ones that selects what is before (and at) each place."""
     x = call.args[0]
-    if not is_float(x) or not is_float(call):
-        return None
     if call.attrs.axis is None:
         x = reshape(emitter, x, (int(np.prod(shape_of(x))),))
     axis = int(call.attrs.axis or 0) % len(shape_of(x))
@@ -133,4 +135,4 @@ RULES: Mapping[str, Rule] = {
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerReductions")
 def lower_reductions(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to main."""
-    return rewrite_calls(module, RULES)
+    return rewrite_float_calls(module, RULES)

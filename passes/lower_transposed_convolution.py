@@ -1,8 +1,9 @@
-"""Transposed convolution is ordinary convolution, one a phase of the output, with no inserted zeros multiplied.
+"""Transposed convolution is ordinary convolution, one a phase of the output; no inserted zero is multiplied.
 
-Run on level 1. With stride s, the outputs at positions ≡ φ (mod s) read only the kernel's taps k with k·dilation ≡ φ
-(mod s): a dense convolution of stride 1 with those taps (the sub-pixel form, Shi et al., arXiv 1609.07009). Phases whose
-windows coincide, as all do when the stride divides the kernel, share one product; the phases then interleave by moves.
+Run on level 1. With stride s, the outputs at positions ≡ φ (mod s) read only the kernel's taps k with
+k·dilation ≡ φ (mod s): a dense convolution of stride 1 with those taps (the sub-pixel form, Shi et al.,
+arXiv 1609.07009). Phases whose windows coincide, as all do when the stride divides the kernel, share one
+product; the phases then interleave by moves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +14,16 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from passes.float_rules import rewrite_float_calls
 from passes.lower_convolution import spatial_layouts, weight_matrices, windows_times
 from passes.matrix_form.im2col import Window
-from passes.rewrite import Emitter, Rule, rewrite_calls, shape_of
-from passes.views import concatenate, gather, is_float, permute, reshape, slice_axis
+from passes.rewrite import Emitter, Rule, shape_of
+from passes.views import concatenate, gather, permute, reshape, slice_axis
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Along one axis: the kernel's taps that meet outputs of one residue, in the order in which they read the input.
+    """The kernel's taps along one axis that meet outputs of one residue, in the order of what they read.
 
     The output of index q in the phase reads the inputs q + offset, q + offset + dilation, …
     """
@@ -33,7 +35,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Axis:
-    """One spatial axis: its phases, the first index q of a phase that is kept, and how many, and the final crop."""
+    """One spatial axis: its phases, the first and the number of the indices q kept, and the final crop."""
 
     phases: tuple[Phase, ...]
     first: int
@@ -46,7 +48,7 @@ def _transposed_convolution(emitter: Emitter, call: relax.Call) -> relax.Expr | 
     attributes = call.attrs
     rank = len(attributes.strides)
     data, kernel, out = spatial_layouts(attributes, rank, "IO")
-    if not is_float(call.args[0]) or data is None or kernel is None or out is None:
+    if data is None or kernel is None or out is None:
         return None
     x = permute(emitter, call.args[0], data)
     weight = permute(emitter, call.args[1], kernel)
@@ -66,7 +68,7 @@ def _transposed_convolution(emitter: Emitter, call: relax.Call) -> relax.Expr | 
 
 
 def _axis(kernel: int, stride: int, dilation: int, pad: int, extent: int) -> Axis:
-    """Output o, at t = o + pad = q·stride + φ, sums x[q + (φ - k·dilation) / stride] · w[k] over the taps k of φ."""
+    """Output t - pad, t = q·stride + φ, sums x[q + (φ - k·dilation) / stride]·w[k] over the taps k of φ."""
     phases = []
     for residue in range(stride):
         taps = [k for k in reversed(range(kernel)) if k * dilation % stride == residue]
@@ -155,7 +157,7 @@ def _cropped(
 
 
 def _interleaved(emitter: Emitter, phases: relax.Expr, axes: Sequence[Axis]) -> relax.Expr:
-    """[batch, *counts, phases, outputs] as [batch, outputs, *extents], neighbours from one phase after the other."""
+    """[batch, *counts, phases, outputs] as [batch, outputs, *extents]: phases take turns along each axis."""
     rank = len(axes)
     batch, outputs = shape_of(phases)[0], shape_of(phases)[-1]
     counts, strides = [axis.count for axis in axes], [len(axis.phases) for axis in axes]
@@ -175,4 +177,4 @@ RULES: Mapping[str, Rule] = {f"relax.nn.conv{rank}d_transpose": _transposed_conv
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerTransposedConvolution")
 def lower_transposed_convolution(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to main."""
-    return rewrite_calls(module, RULES)
+    return rewrite_float_calls(module, RULES)

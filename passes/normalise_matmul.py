@@ -1,8 +1,8 @@
-"""Every float `relax.matmul` is [G, M, K] × [G, K, N], and `relax.outer` is a product of broadcast tensors.
+"""Every float `relax.matmul` is [G, M, K] by [G, K, N], and `relax.outer` is a product of broadcast tensors.
 
-Run after the passes that introduce products, and before `passes.fold_affine` and calibration. Nothing is repeated to fit:
-a batch axis that only one operand has becomes rows or columns. A constant stands on the right, by transposition, because
-quantisation gives constant columns a scale each.
+Run after the passes that introduce products, and before `passes.fold_affine` and calibration. Nothing is
+repeated to fit: a batch axis that only one operand has becomes rows or columns. A constant stands on the
+right, by transposition, because quantisation gives constant columns a scale each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,16 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
-from passes.rewrite import Emitter, Rule, constant_value, rewrite_calls, shape_of
-from passes.views import is_float, permute, reshape
+from passes.float_rules import rewrite_float_calls
+from passes.rewrite import Emitter, Rule, constant_value, shape_of
+from passes.views import permute, reshape
 
 _op = relax.op
 
 
 def _matmul(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     a, b = call.args
-    if not is_float(a) or not is_float(b) or _is_normal(a, b):
+    if _is_normal(a, b):
         return None
     a = reshape(emitter, a, (1, *shape_of(a))) if len(shape_of(a)) == 1 else a
     b = reshape(emitter, b, (*shape_of(b), 1)) if len(shape_of(b)) == 1 else b
@@ -38,7 +39,8 @@ def _belongs_on_the_right(a: relax.Expr, b: relax.Expr) -> bool:
 def _batched(emitter: Emitter, a: relax.Expr, b: relax.Expr) -> relax.Expr:
     """The product of operands of rank two or more, as [*batch, M, N].
 
-    Batch axes that only the left operand has become rows, those of the right one columns, those of both the groups.
+    Batch axes that only the left operand has become rows, those of the right one columns, those of both the
+    groups.
     """
     rank = max(len(shape_of(a)), len(shape_of(b))) - 2
     *a_batch, rows, depth = (1,) * (rank + 2 - len(shape_of(a))) + shape_of(a)
@@ -46,7 +48,10 @@ def _batched(emitter: Emitter, a: relax.Expr, b: relax.Expr) -> relax.Expr:
     shared = [i for i in range(rank) if a_batch[i] == b_batch[i]]
     left = [i for i in range(rank) if a_batch[i] != 1 and b_batch[i] == 1]
     right = [i for i in range(rank) if a_batch[i] == 1 and b_batch[i] != 1]
-    left_order, right_order = [*shared, *left, *right, rank, rank + 1], [*shared, *left, rank, *right, rank + 1]
+    left_order, right_order = (
+        [*shared, *left, *right, rank, rank + 1],
+        [*shared, *left, rank, *right, rank + 1],
+    )
     a = permute(emitter, reshape(emitter, a, (*a_batch, rows, depth)), left_order)
     b = permute(emitter, reshape(emitter, b, (*b_batch, depth, columns)), right_order)
     groups = _size(a_batch, shared)
@@ -73,8 +78,6 @@ def _product(emitter: Emitter, a: relax.Expr, b: relax.Expr) -> relax.Expr:
 
 def _outer(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     a, b = call.args
-    if not is_float(call):
-        return None
     return _op.multiply(reshape(emitter, a, (*shape_of(a), 1)), reshape(emitter, b, (1, *shape_of(b))))
 
 
@@ -84,4 +87,4 @@ RULES: Mapping[str, Rule] = {"relax.matmul": _matmul, "relax.outer": _outer}
 @tvm.transform.module_pass(opt_level=0, name="nmc.NormaliseMatmul")
 def normalise_matmul(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to main."""
-    return rewrite_calls(module, RULES)
+    return rewrite_float_calls(module, RULES)

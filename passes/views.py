@@ -1,4 +1,4 @@
-"""Moves for use in lowering rules: nothing is emitted where nothing moves, and constants are moved at compile time.
+"""Moves for lowering rules: nothing is emitted where nothing moves, and constants move at compile time.
 
 Each function takes and returns a tensor expression that is a variable or a constant, float32 or integer.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from passes.definitions import arguments_of
-from passes.rewrite import Emitter, constant_value, dtype_of, shape_of
+from passes.rewrite import Emitter, constant_value, shape_of
 
 _op = relax.op
 
@@ -31,7 +31,7 @@ def reshape(emitter: Emitter, x: relax.Expr, shape: Sequence[int]) -> relax.Expr
 
 
 def permute(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> relax.Expr:
-    """Axis i of the result is axis `axes[i]` of x; a permutation that only moves extents of one is a reshape."""
+    """Axis i of the result is axis `axes[i]` of x; where only extents of one move it is a reshape."""
     shape = shape_of(x)
     long_axes = [axis for axis in axes if shape[axis] != 1]
     if long_axes == sorted(long_axes):
@@ -84,7 +84,7 @@ def repeat(emitter: Emitter, x: relax.Expr, axis: int, count: int) -> relax.Expr
 
 
 def gather(emitter: Emitter, x: relax.Expr, axis: int, indices: Sequence[int] | np.ndarray) -> relax.Expr:
-    """The elements of x at constant places along one axis, each in [0, extent): views where the places are regular."""
+    """The elements of x at constant places in [0, extent) along an axis: views where they are regular."""
     places = np.asarray(indices, np.int64)
     value = constant_value(x)
     if value is not None:
@@ -97,17 +97,17 @@ def gather(emitter: Emitter, x: relax.Expr, axis: int, indices: Sequence[int] | 
     return take(emitter, x, axis, relax.const(places.astype(np.int32)))
 
 
-def take(emitter: Emitter, x: relax.Expr, axis: int, indices: relax.Expr) -> relax.Expr:
+def take(emitter: Emitter, x: relax.Expr, axis: int, indices: relax.Expr, mode: str = "fast") -> relax.Expr:
     """The elements of x at computed or constant places along one axis, as rows of a table.
 
-    The shape of `indices` (any rank, integers in [0, extent)) replaces the axis.
+    The shape of `indices` (integers, of any rank) replaces the axis. `mode` says what places outside [0,
+    extent) mean, as for Relax's take.
     """
     shape, places = shape_of(x), shape_of(indices)
-    axis %= len(shape)
     order = [axis, *(other for other in range(len(shape)) if other != axis)]
     rest = [shape[other] for other in order[1:]]
     table = reshape(emitter, permute(emitter, x, order), (shape[axis], int(np.prod(rest))))
-    rows = emitter.emit(_op.take(table, reshape(emitter, indices, (int(np.prod(places)),)), axis=0))
+    rows = emitter.emit(_op.take(table, indices, axis=0, mode=mode))
     result = reshape(emitter, rows, (*places, *rest))
     inner = len(places)
     front = list(range(inner, inner + axis))
@@ -146,8 +146,3 @@ def _runs(places: np.ndarray) -> list[tuple[int, int, int]]:
         runs.append((int(places[start]), end - start, step))
         start = end
     return runs
-
-
-def is_float(expr: relax.Expr) -> bool:
-    """Whether a tensor holds float32, and so belongs on the accelerator."""
-    return isinstance(expr.ty, relax.TensorType) and dtype_of(expr) == "float32"
