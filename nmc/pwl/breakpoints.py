@@ -7,7 +7,7 @@ import numpy as np
 from nmc.pwl.curve import Curve, trace
 from nmc.pwl.fit import optimal_breakpoints
 from nmc.pwl.functions import FloatArray, Function
-from nmc.pwl.segments import MAXIMUM_BREAKPOINT_ENTRIES, Problem, Segments, errors_of, fitted
+from nmc.pwl.segments import MAXIMUM_BREAKPOINT_ENTRIES, Problem, Segments, errors_of, fitted, tail_deviations
 
 TAIL_SHARE = 0.9
 """A tail takes over below this share of the error, and so still does when the segments get better."""
@@ -65,16 +65,13 @@ def _between(problem: Problem, curve: Curve, count: int, lo: float, hi: float) -
 
 def _tail_ends(problem: Problem, curve: Curve, error: float) -> tuple[float, float]:
     """How far into the range, from each side, a tail stays nearer to the function than `error`."""
-    ends = [problem.lo, problem.hi]
-    for side, tail in enumerate(problem.function.tails):
-        if tail is None:
-            continue
-        x = curve.grid if side == 0 else curve.grid[::-1]
-        deviation = np.maximum.accumulate(np.abs(problem.function(x) - tail[0] * x - tail[1]))
-        within = int(np.searchsorted(deviation, TAIL_SHARE * error, side="right"))
-        if within:
-            ends[side] = float(x[within - 1])
-    return ends[0], ends[1]
+    below, above = tail_deviations(problem.function, curve.grid)
+    lo, hi = problem.lo, problem.hi
+    if below is not None and below[0] <= TAIL_SHARE * error:
+        lo = float(curve.grid[np.flatnonzero(below <= TAIL_SHARE * error)[-1]])
+    if above is not None and above[-1] <= TAIL_SHARE * error:
+        hi = float(curve.grid[np.flatnonzero(above <= TAIL_SHARE * error)[0]])
+    return lo, hi
 
 
 def exact_segments(function: Function) -> Segments:

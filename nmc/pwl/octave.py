@@ -65,8 +65,7 @@ def _from_octave(problem: Problem, count: int, smallest: float, largest: float) 
     j = np.arange(half + 1)
     edges = unit * np.ldexp(1.0 + (j & ((1 << bits) - 1)) / (1 << bits), e_min + (j >> bits))
     left, right = edges[:-1].copy(), edges[1:]
-    if from_zero:
-        left[0] = max(problem.lo, 0.0)
+    left[0] = max(problem.lo, 0.0) if from_zero else min(edges[0], smallest)
     segments = Segments(
         "octave", edges[1:-1], left, right, left, left, e_min=e_min, mantissa_bits=bits, signed=signed
     )

@@ -34,7 +34,7 @@ class QuantisedTable:
     uses `origin` and `shift`; octaves `e_min`, `mantissa_bits` and `signed`; breakpoints the sorted int32
     `breakpoints` [entries-1]. Fields after `output_bits` are for reports: errors are in real units, rounding
     of the output included, over the integers of the range fitted; `table_max_error` is the real-valued
-    table's part of it.
+    table's part of it. `clipped_slopes` counts segments too steep to store, wrong but in their middle.
     """
 
     addressing: str
@@ -55,6 +55,7 @@ class QuantisedTable:
     input_scale: float = 1.0
     output_scale: float = 1.0
     table_max_error: float = 0.0
+    clipped_slopes: int = 0
     max_error: float = 0.0
     mean_error: float = 0.0
 
@@ -84,7 +85,8 @@ def quantise_table(
     addressing = _addressing(table, input_scale, input_bits)
     order, breakpoints = addressing.order, addressing.breakpoints
     left, right = table.left[order], table.right[order]
-    slopes, intercepts, shifts = _rounded_lines(*_integer_lines(table, order, input_scale, output_scale))
+    line_slopes, line_intercepts = _integer_lines(table, order, input_scale, output_scale)
+    slopes, intercepts, shifts = _rounded_lines(line_slopes, line_intercepts)
     rounded = QuantisedTable(
         addressing=table.addressing,
         origin=addressing.origin,
@@ -104,6 +106,7 @@ def quantise_table(
         input_scale=float(input_scale),
         output_scale=float(output_scale),
         table_max_error=table.max_error,
+        clipped_slopes=int((np.abs(line_slopes) > SLOPE_LIMIT + 0.5).sum()),
     )
     x, weight = _sampled_integers(left, right, input_scale, input_bits)
     real, index = x * input_scale, rounded.address(x)

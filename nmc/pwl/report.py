@@ -31,7 +31,11 @@ def row(table: Table | QuantisedTable) -> dict[str, Any]:
         "mean_error": table.mean_error,
     }
     if isinstance(table, QuantisedTable):
-        figures |= {"bits": [table.input_bits, table.output_bits], "table_max_error": table.table_max_error}
+        figures |= {
+            "bits": [table.input_bits, table.output_bits],
+            "table_max_error": table.table_max_error,
+            "clipped_slopes": table.clipped_slopes,
+        }
     return figures
 
 

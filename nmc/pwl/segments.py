@@ -110,15 +110,17 @@ def fitted_range(
         low, high = max(_steps(lo, step, math.floor), -limit), min(_steps(hi, step, math.ceil), limit - 1)
         lo = (low if low * step >= first else low + 1) * step
         hi = (high if high * step <= last else high - 1) * step
+    near = 0.5 * unit if step is not None else 0.0
     for point in function.excluded:
-        lo = point + unit if abs(lo - point) < 0.5 * unit else lo
-        hi = point - unit if abs(hi - point) < 0.5 * unit else hi
+        # Off a pole towards the inside of the range, or of the domain where the pole is its end.
+        if abs(lo - point) <= near:
+            lo = point - unit if point == last else point + unit
+        if abs(hi - point) <= near:
+            hi = point + unit if point == first else point - unit
     if hi <= lo:
-        lo, hi = (
-            (lo, lo + unit)
-            if lo + unit <= min(last, (limit - 1) * unit if limit else last)
-            else (lo - unit, lo)
-        )
+        highest = min(last, (limit - 1) * unit) if limit else last
+        upward = lo + unit <= highest and lo + unit not in function.excluded
+        lo, hi = (lo, lo + unit) if upward else (lo - unit, lo)
     return (lo, hi) if step is None else (round(lo / step) * step, round(hi / step) * step)
 
 
@@ -148,7 +150,8 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
         np.clip(segments.left, problem.lo, problem.hi),
         np.clip(segments.right, problem.lo, problem.hi),
     )
-    reached = right > left
+    # A segment that begins at hi holds that one value of the range.
+    reached = (right > left) | (segments.left == problem.hi)
     left, width = left[reached, None], (right - left)[reached, None]
     x = left + width * SAMPLE_FRACTIONS
     line = segments.slopes[reached, None] * x + segments.intercepts[reached, None]
@@ -159,6 +162,17 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
     weight = weight / weight.sum()
     return Errors(
         float(error.max()), float((weight * error).sum()), float(np.sqrt((weight * error**2).sum()))
+    )
+
+
+def tail_deviations(function: Function, x: FloatArray) -> tuple[FloatArray | None, FloatArray | None]:
+    """How far each tail is from the function, at most, between its end of x (ascending) and each x."""
+    below, above = function.tails
+    return (
+        None if below is None else np.maximum.accumulate(np.abs(function(x) - below[0] * x - below[1])),
+        None
+        if above is None
+        else np.maximum.accumulate(np.abs(function(x) - above[0] * x - above[1])[::-1])[::-1],
     )
 
 

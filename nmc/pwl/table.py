@@ -12,7 +12,7 @@ from nmc.pwl.curve import trace
 from nmc.pwl.fit import LineRule, chord_lines, minimax_lines, weighted_lines
 from nmc.pwl.functions import FloatArray, Function, TableError, function_named
 from nmc.pwl.octave import is_signed, octave_segments, spans_octaves
-from nmc.pwl.quantised_table import QuantisedTable, quantise_table
+from nmc.pwl.quantised_table import SLOPE_LIMIT, QuantisedTable, quantise_table
 from nmc.pwl.segments import MAXIMUM_ENTRIES, Errors, Problem, Segments, errors_of, fitted_range
 from nmc.pwl.uniform import uniform_segments
 
@@ -70,12 +70,23 @@ class Table:
         index = self.address(x)
         return self.slopes[index] * x + self.intercepts[index]
 
+    def least_output_scale(self, input_scale: float) -> float:
+        """The smallest output scale for which every slope over the fitted range can be stored.
+
+        A slope of more than 32767 output steps an input step is cut off: wide outputs of narrow inputs need a
+        scale of at least this.
+        """
+        inside = (self.right > self.lo) & (self.left < self.hi) & (self.right - self.left > input_scale)
+        return float(np.abs(self.slopes[inside]).max(initial=0.0)) * input_scale / SLOPE_LIMIT
+
     def quantise(
         self, input_scale: float, output_scale: float, input_bits: int = 16, output_bits: int = 16
     ) -> QuantisedTable:
         """The integer table for inputs and outputs of these scales, with the same segments.
 
-        Raises TableError when uniform or octave segments were not fitted for this input scale.
+        Slopes that are too steep to store are cut off (`QuantisedTable.clipped_slopes`); see
+        `least_output_scale`. Raises TableError when uniform or octave segments were not fitted for this input
+        scale.
         """
         return quantise_table(self, input_scale, output_scale, input_bits, output_bits)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nmc.pwl.curve import Curve
 from nmc.pwl.fit import fit_lines
 from nmc.pwl.functions import FloatArray
-from nmc.pwl.segments import Problem, Segments, errors_of, fitted
+from nmc.pwl.segments import Problem, Segments, errors_of, fitted, tail_deviations
 
 _VIRTUAL_BITS = 20
 """Without an input step, a segment of the evenly divided range is 2^20 steps of an imagined one."""
@@ -66,9 +66,9 @@ def _grid(problem: Problem, count: int, granularity: float | None) -> tuple[_Gri
         # Ends that are multiples of the granularity must stay so: 0.3 / 0.1 is not 3.
         return _Grid(step, 0.0, round(lo / step), round(hi / step)), _VIRTUAL_BITS
     below, above = problem.reserves(count)
-    step = (hi - lo) / (max(count - below - above, 1) << _VIRTUAL_BITS)
-    # One step short of the end, which then belongs to the last segment and not to a tail.
-    return _Grid(step, lo, 0, round((hi - lo) / step) - above), _VIRTUAL_BITS
+    # One step short of a whole segment where a tail follows, so that hi itself is not in the tail.
+    steps = (max(count - below - above, 1) << _VIRTUAL_BITS) - above
+    return _Grid((hi - lo) / steps, lo, 0, steps), _VIRTUAL_BITS
 
 
 def _blocks(problem: Problem, grid: _Grid, count: int, shift: int) -> tuple[int, int, bool, bool]:
@@ -85,7 +85,7 @@ def _at_shift(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: in
     """Segments of 2^shift integers: over the whole range if `count` suffice, else where they serve best."""
     first, blocks, below, above = _blocks(problem, grid, count, shift)
     if blocks > count:
-        first, blocks, below, above = _placed(problem, curve, grid, count, shift), count, False, False
+        first, blocks = _placed(problem, curve, grid, count, shift), count
     edges = grid.real(np.arange(first + 1, first + blocks, dtype=np.int64) << shift)
     left = np.concatenate([[-np.inf if below else problem.lo], edges])
     right = np.concatenate([edges, [np.inf if above else problem.hi]])
@@ -97,18 +97,34 @@ def _at_shift(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: in
 
 def _placed(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: int) -> int:
     """The first block of the window of `count` blocks whose outer two, made to reach the ends, fit best."""
-    lowest, highest = (grid.lo >> shift) + 1, ((grid.hi - 1) >> shift) - max(count - 2, 0)
+    _, _, below, above = _blocks(problem, grid, count, shift)
+    lowest = (grid.lo >> shift) + (not below)
+    highest = ((grid.hi - (not above)) >> shift) + above - max(count - 2, 0)
     if count < 3:
         return (lowest + highest) // 2 - 1
     ends = np.array([problem.lo]), np.array([problem.hi])
-    probes = np.unique(curve.points(*ends, _PROBES)[0])[1:-1]
-    lo, hi = np.full_like(probes, problem.lo), np.full_like(probes, problem.hi)
-    below, above = fit_lines(curve, lo, probes).errors, fit_lines(curve, probes, hi).errors
-    window = (count - 2) * grid.step * (1 << shift)
+    probes = np.unique(curve.points(*ends, _PROBES)[0])
+    width = grid.step * (1 << shift)
+    window = (count - 2) * width
     wanted = np.concatenate([probes, probes - window]) - grid.offset
-    blocks = np.unique(np.clip(np.round(wanted / (grid.step * (1 << shift))), lowest, highest)).astype(
-        np.int64
-    )
+    blocks = np.unique(np.clip(np.round(wanted / width), lowest, highest)).astype(np.int64)
     edges = grid.real(blocks << shift)
-    error = np.maximum(np.interp(edges, probes, below), np.interp(edges + window, probes, above))
+    outer = _outer_errors(problem, curve, probes, (below, above))
+    # Beyond an end of the range an outer segment has nothing to fit.
+    error = np.maximum(
+        np.where(edges <= problem.lo, 0.0, np.interp(edges, probes, outer[0])),
+        np.where(edges + window > problem.hi, 0.0, np.interp(edges + window, probes, outer[1])),
+    )
     return int(blocks[np.argmin(error)]) - 1
+
+
+def _outer_errors(
+    problem: Problem, curve: Curve, ends: FloatArray, tails: tuple[bool, bool]
+) -> tuple[FloatArray, FloatArray]:
+    """The error of an outer segment from each side of the range to each of `ends` (ascending, lo to hi)."""
+    lo, hi = np.full_like(ends, problem.lo), np.full_like(ends, problem.hi)
+    by_line = fit_lines(curve, lo, ends).errors, fit_lines(curve, ends, hi).errors
+    by_tail = tail_deviations(problem.function, ends)
+    below = by_tail[0] if tails[0] and by_tail[0] is not None else by_line[0]
+    above = by_tail[1] if tails[1] and by_tail[1] is not None else by_line[1]
+    return below, above
