@@ -1,4 +1,5 @@
-"""Identities that leave out or merge operators without changing a value beyond float rounding; one rule an operator.
+"""Identities that leave out or merge operators without changing a value beyond float rounding; one rule an
+operator.
 
 `passes.simplify` applies them. A rule gets a typed call and returns what replaces it, or None.
 """

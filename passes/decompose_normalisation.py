@@ -1,9 +1,10 @@
 """No normalisation operator is left: means are products with a column of 1/K, the deviation is one rsqrt.
 
-Run before `passes.lower_arithmetic` and `passes.lower_unary` (it emits `relax.rsqrt` of a sum with epsilon, which becomes
-one function). Statistics are taken over the last axis of [..., K], where a row is contiguous; other axes are brought there
-by moves. A scale of ones and a bias of zeros leave no trace. Layer, group and instance normalisation always apply their
-scale and bias, as TVM computes them, whatever their attributes `scale` and `center` say.
+Run before `passes.lower_arithmetic` and `passes.lower_unary` (it emits `relax.rsqrt` of a sum with epsilon,
+which becomes one function). Statistics are taken over the last axis of [..., K], where a row is contiguous;
+other axes are brought there by moves. A scale of ones and a bias of zeros leave no trace. Layer, group and
+instance normalisation always apply their scale and bias, as TVM computes them, whatever their attributes
+`scale` and `center` say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def _permuted(emitter: Emitter, x: relax.Expr, order: Sequence[int]) -> relax.Ex
 
 
 def _rows(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> tuple[relax.Expr, list[int]]:
-    """The tensor as [..., K] with the elements of `axes` in the last one, and the permutation that led there."""
+    """The tensor as [..., K] with the elements of `axes` in the last one, and the permutation before that."""
     shape = shape_of(x)
     kept = [axis for axis in range(len(shape)) if axis not in axes]
     order = [*kept, *axes]

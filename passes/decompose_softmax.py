@@ -1,8 +1,9 @@
-"""No softmax or log-softmax is left: a maximum, an exponential, a sum as a product with ones, and a reciprocal.
+"""No softmax or log-softmax is left: maximum, exponential, a sum as a product with ones, and reciprocal.
 
-Run before the reductions (it emits `relax.max`) and before `passes.lower_unary`. With m the maximum along the axis,
-softmax = exp(x - m) · 1/Σ exp(x - m) and log-softmax = (x - m) - log Σ exp(x - m). A softmax that a model spells out
-without subtracting the maximum gets it subtracted: no table could hold the range of its exponentials.
+Run before the reductions (it emits `relax.max`) and before `passes.lower_unary`. With m the maximum along the
+axis, softmax = exp(x - m) · 1/Σ exp(x - m) and log-softmax = (x - m) - log Σ exp(x - m). A softmax that a
+model spells out without subtracting the maximum gets it subtracted: no table could hold the range of its
+exponentials.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def _log_softmax(emitter: Emitter, call: relax.Call) -> relax.Expr:
 
 
 def _axis_last(emitter: Emitter, x: relax.Expr, axis: int) -> tuple[relax.Expr, list[int] | None]:
-    """The tensor with `axis` exchanged with the last, and the permutation (its own inverse), None if there is none."""
+    """The tensor with `axis` exchanged with the last, and that permutation, which is its own inverse."""
     rank = len(shape_of(x))
     axis %= rank
     if axis == rank - 1:

@@ -1,8 +1,8 @@
 """The activation functions that exporters spell out, and how to tell one from samples of its values.
 
-A candidate proposes parameters from a few values of an unknown function; it is the function if it then agrees everywhere
-that it is compared. So no spelling has to be foreseen: operand order, scaling, division for multiplication, tanh for
-sigmoid.
+A candidate proposes parameters from a few values of an unknown function; it is the function if it then agrees
+everywhere that it is compared. So no spelling has to be foreseen: operand order, scaling, division for
+multiplication, tanh for sigmoid.
 """
 
 import math
@@ -21,15 +21,15 @@ Evaluate = Callable[[FloatArray], FloatArray]
 Parameters = Mapping[str, float]
 
 SMOOTH_TOLERANCE = 1.0e-4
-"""Relative to 1 + |x|: a spelling's constants may be rounded to half precision (√½ is off by 1e-4), while the closest
-two functions, gelu and gelu_tanh, differ by 4.7e-4."""
+"""Relative to 1 + |x|: a spelling's constants may be rounded to half precision (√½ is off by 1e-4), while the
+closest two functions, gelu and gelu_tanh, differ by 4.7e-4."""
 
 EXACT_TOLERANCE = 1.0e-6
 """Relative to 1 + |x|, for functions of line segments: float32 rounding of the constants."""
 
 ZERO_TOLERANCE = 1.0e-14
-"""Relative to 1 + |x|: where a candidate vanishes the unknown function must, too, or an epsilon before a logarithm or a
-division would be lost. 64 roundings of float64."""
+"""Relative to 1 + |x|: where a candidate vanishes the unknown function must, too, or an epsilon before a
+logarithm or a division would be lost. 64 roundings of float64."""
 
 GRID = np.concatenate(
     [sign * np.array([*np.linspace(0.0, 12.0, 97)[1:], 20.0, 60.0, 300.0]) for sign in (-1.0, 1.0)]

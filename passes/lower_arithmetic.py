@@ -1,7 +1,7 @@
 """Division, powers, negation, squares and selections of floats are sums, products and unary functions.
 
-Run after the composites are recognised and before `passes.lower_unary`. What stays: a selection or a division of
-integers, floor division, powers of two computed tensors (a negative base has no logarithm), comparisons.
+Run after the composites are recognised and before `passes.lower_unary`. What stays: a selection or a division
+of integers, floor division, powers of two computed tensors (a negative base has no logarithm), comparisons.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from passes.scalars import FLOAT32_HIGHEST, scalar_of
 _op = relax.op
 
 MASKING = 1.0e9
-"""A constant at or beyond this magnitude masks: an activation added to it is below half its float32 step (32)."""
+"""A constant at or beyond this magnitude masks: activations vanish in half its float32 step (32)."""
 
 
 def _divide(emitter: Emitter, call: relax.Call) -> relax.Expr | None:

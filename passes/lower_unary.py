@@ -1,7 +1,7 @@
 """Every nonlinear operator of one float tensor is an `nmc.unary`, or arithmetic on such.
 
-Run after the composites are recognised (`passes.recognise_activations`), before linearisation. Rounding, sign tests and
-comparisons are steps, not curves: floor, ceil, round, trunc, isnan and the like stay as they are.
+Run after the composites are recognised (`passes.recognise_activations`), before linearisation. Rounding, sign
+tests and comparisons are steps, not curves: floor, ceil, round, trunc, isnan and the like stay as they are.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def clipped(emitter: Emitter, x: relax.Expr, low: float, high: float) -> relax.E
 
 
 def _bound(is_maximum: bool) -> Rule:
-    """A maximum or minimum with a scalar constant is a function of the other operand; of two tensors it stays."""
+    """An extremum with a scalar constant is a function of the other operand; of two tensors it stays."""
 
     def rule(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
         for x, other in _both_ways(tuple(call.args)):
@@ -90,7 +90,7 @@ def _leaky_relu(emitter: Emitter, call: relax.Call) -> relax.Expr:
 
 
 def _softplus(emitter: Emitter, call: relax.Call) -> relax.Expr:
-    """softplus(beta·x)/beta; above the threshold Relax's operator is x, which differs by less than exp(-threshold)."""
+    """softplus(beta·x)/beta; above its threshold Relax's operator is x, off by less than exp(-threshold)."""
     beta = float(call.attrs.beta)
     if beta == 1.0:
         return unary(emitter, call.args[0], "softplus")

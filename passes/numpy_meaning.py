@@ -1,4 +1,5 @@
-"""What Relax operators compute, in numpy: for passes that evaluate a part of a function at compile time."""
+"""What Relax operators compute, in numpy: for passes that evaluate a part of a function at compile time.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -53,11 +54,11 @@ ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
     "relax.nn.gelu_tanh": _gelu_tanh,
     "relax.nn.silu": lambda x: x * _sigmoid(x),
 }
-"""Operators that work element by element, broadcast, and have no attributes; floats are evaluated in float64."""
+"""Operators that work element by element, broadcast, and have no attributes."""
 
 
 def evaluate_elementwise(call: relax.Call, arguments: Sequence[Array | float]) -> Array | None:
-    """The values of an element-wise operator on these arrays, floats in their own precision; None for any other."""
+    """The values of an element-wise operator on these arrays; None for any other."""
     name = call.op.name if isinstance(call.op, ir.Op) else ""
     with np.errstate(all="ignore"):
         if name in ELEMENTWISE:

@@ -1,8 +1,9 @@
 """An activation function that a model spells out in primitives is one `nmc.unary`.
 
-Run first, on the operators as they were imported. A value computed element by element from one tensor and scalars is a
-function of that tensor; when its values at sample points are those of a known function (`passes.known_functions`), a
-call of that function replaces it, and what it was spelled with becomes dead. A function that is not known stays as it is.
+Run first, on the operators as they were imported. A value computed element by element from one tensor and
+scalars is a function of that tensor; when its values at sample points are those of a known function
+(`passes.known_functions`), a call of that function replaces it, and what it was spelled with becomes dead. A
+function that is not known stays as it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ MOST_OPERATORS = 24
 
 @dataclass(frozen=True)
 class Spelling:
-    """A value as a function of the tensor `root`: the calls that compute it, last the value itself, in order."""
+    """A value as a function of the tensor `root`: the calls that compute it in order, itself the last."""
 
     root: relax.Var
     bindings: tuple[relax.VarBinding, ...]

@@ -4,8 +4,8 @@ Run after `passes.simplify`, before sums, roots and quotients are lowered. Three
 
 - a variance mean(x²) - mean(x)², the difference of two large numbers, becomes the mean of (x - mean(x))²;
 - x·w + (b - mean·w), again a difference of large numbers, becomes (x - mean)·w + b;
-- d·(r·gamma), with r a root's inverse for each row and gamma constant, becomes (d·r)·gamma: d·r is of order one, whatever
-  the model's input, and gamma can move into the weights of what follows.
+- d·(r·gamma), with r a root's inverse for each row and gamma constant, becomes (d·r)·gamma: d·r is of order
+  one, whatever the model's input, and gamma can move into the weights of what follows.
 """
 
 import math

@@ -1,8 +1,8 @@
 """No operator of `main` is constant, computed twice, or without effect.
 
-Run first, so that other passes see plain patterns, and again after lowering, which leaves moves of moves and shared
-subexpressions. Element-wise operators and moves of constants are evaluated; the identities are in `passes.algebra`; of
-equal calls the first is kept, with its name.
+Run first, so that other passes see plain patterns, and again after lowering, which leaves moves of moves and
+shared subexpressions. Element-wise operators and moves of constants are evaluated; the identities are in
+`passes.algebra`; of equal calls the first is kept, with its name.
 """
 
 import numpy as np
@@ -60,8 +60,9 @@ def simplified(emitter: Emitter, call: relax.Call) -> relax.Expr:
 
 
 def _evaluated(call: relax.Call) -> np.ndarray | None:
-    """The value of an operator on constants, computed in float64 where it is of floats; None if it is to stay."""
-    constants = [constant_value(argument) for argument in call.args if isinstance(argument, ir.GenericConst)]
+    """The value of an operator on constants, floats computed in float64; None if it is to stay."""
+    values = [constant_value(argument) for argument in call.args]
+    constants = [value for value in values if value is not None]
     if not constants or any(isinstance(argument, relax.Var | relax.Tuple) for argument in call.args):
         return None
     if not isinstance(call.ty, relax.TensorType):
