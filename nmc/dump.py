@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nmc.errors import NmcError, PackageError
 from nmc.files import write_atomically
 from nmc.package import Package
+from nmc.programs import programs_of
 
 if TYPE_CHECKING:
     from tvm import ir
@@ -21,19 +22,16 @@ def dump_text(package: Package, layer: str | None = None) -> str:
     Raises PackageError for a layer that the package does not have, naming the nearest ones, and for a package
     without commands.
     """
-    from targets.gemm_accel import isa
-
-    regions = package.manifest.regions
-    if not regions:
+    regions, programs = package.manifest.regions, programs_of(package)
+    if not programs:
         raise PackageError(
             f"'{package.manifest.model}' was compiled for the CPU: there are no commands to dump"
         )
-    texts = []
-    for index in range(len(regions)):
-        texts.append(isa.disassemble(isa.decode(package.region_program(index)), layer))
-    if layer is not None and not any(texts):
+    texts = {r.symbol: p.listing(layer).rstrip() for r, p in zip(regions, programs, strict=True)}
+    if layer is not None and not any(texts.values()):
         raise PackageError(_unknown_layer(package, layer))
-    return "\n".join(text.rstrip() for text in texts if text)
+    # a line that begins with a semicolon is a comment to the assembler
+    return "\n".join(f"; program of {symbol}\n{text}" for symbol, text in texts.items() if text)
 
 
 def _unknown_layer(package: Package, layer: str) -> str:

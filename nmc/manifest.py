@@ -13,15 +13,30 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class PackageTensor:
-    """An input or output as the user sees it, and as the accelerator holds it."""
+    """An input or output as the user sees it."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    quantised_dtype: str | None = None
-    """Element type on the accelerator; None when the host computes the tensor."""
-    scale: float | None = None
+
+
+@dataclass(frozen=True)
+class BorderTensor:
+    """An input or output as the accelerator holds it."""
+
+    name: str
+    dtype: str
+    scale: float | None
     """Real value of one step; None for integers, which cross the border unchanged."""
+
+
+@dataclass(frozen=True)
+class Border:
+    """A model of one region: what the region takes and returns, in order, by the user's names."""
+
+    symbol: str
+    inputs: tuple[BorderTensor, ...]
+    outputs: tuple[BorderTensor, ...]
 
 
 @dataclass(frozen=True)
@@ -123,8 +138,8 @@ class Manifest:
     inputs: tuple[PackageTensor, ...]
     outputs: tuple[PackageTensor, ...]
     accelerator: Accelerator | None
-    border: str | None
-    """Symbol of the only region when the host only converts inputs and outputs; then there is no host.so."""
+    border: Border | None
+    """Given when the host only converts inputs and outputs; then there is no host.so."""
     regions: tuple[Region, ...]
     layers: tuple[Layer, ...]
     """The model's layers that anything is left of, in the order in which they run."""

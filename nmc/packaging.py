@@ -12,8 +12,10 @@ from tvm import ir, relax
 from tvm.target import Target
 
 from nmc import manifest
+from nmc.border import Border, BorderTensor
 from nmc.compiler import Compilation
 from nmc.errors import NmcError
+from nmc.frontend import TensorSpec
 from nmc.macs import count_macs
 from nmc.options import Options
 from nmc.package import Package, sealed
@@ -41,7 +43,7 @@ def package_of(compilation: Compilation) -> Package:
         warnings.warn(message, stacklevel=2)
     on_accelerator = compilation.options.target == "gemm-accel"
     regions = list(compilation.regions.values()) if on_accelerator else []
-    programs = [isa.encode(region.program) for region in regions]
+    programs = [region.program.to_bytes() for region in regions]
     constants = [bytes(region.constants) for region in regions]
     return sealed(
         Package(
@@ -66,16 +68,16 @@ def _manifest(
         model_sha256=compilation.imported.source_hash,
         target=compilation.options.target,
         options=_options(compilation.options),
-        inputs=_tensors(compilation.inputs, border.inputs if border else ()),
-        outputs=_tensors(compilation.outputs, border.outputs if border else ()),
+        inputs=_tensors(compilation.inputs),
+        outputs=_tensors(compilation.outputs),
         accelerator=_accelerator(compilation) if on_accelerator else None,
-        border=border.symbol if border else None,
+        border=_border(border) if border else None,
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
         layers=_layers(compilation),
         products=_products(compilation.levels["quantised"]),
         tables=tuple(_table(table) for table in compilation.tables),
         fallback=tuple(
-            manifest.Fallback(item.layer, item.operator, item.reason, item.heavy)
+            manifest.Fallback(item.layer, item.operator, item.reason, item.touches_floats, item.heavy)
             for item in compilation.fallback
         ),
         offload=_offload(compilation),
@@ -83,23 +85,15 @@ def _manifest(
     )
 
 
-def _tensors(specs: Sequence[Any], border: Sequence[Any]) -> tuple[manifest.PackageTensor, ...]:
-    """The user's view of inputs or outputs, with the accelerator's where the border is known."""
-    at_border = {tensor.name: tensor for tensor in border}
-    tensors = []
-    for spec in specs:
-        inside = at_border.get(spec.name)
-        scale = None if inside is None or inside.scale is None else float(inside.scale)
-        tensors.append(
-            manifest.PackageTensor(
-                name=spec.name,
-                shape=tuple(int(extent) for extent in spec.shape),
-                dtype=str(spec.dtype),
-                quantised_dtype=None if inside is None else str(inside.quantised_dtype),
-                scale=scale,
-            )
-        )
-    return tuple(tensors)
+def _tensors(specs: Sequence[TensorSpec]) -> tuple[manifest.PackageTensor, ...]:
+    return tuple(manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype) for spec in specs)
+
+
+def _border(border: Border) -> manifest.Border:
+    def crossing(tensors: Sequence[BorderTensor]) -> tuple[manifest.BorderTensor, ...]:
+        return tuple(manifest.BorderTensor(t.name, t.quantised_dtype, t.scale) for t in tensors)
+
+    return manifest.Border(border.symbol, crossing(border.inputs), crossing(border.outputs))
 
 
 def _regions(
@@ -123,7 +117,7 @@ def _regions(
 
 def _accelerator(compilation: Compilation) -> manifest.Accelerator:
     config = compilation.config
-    return manifest.Accelerator(isa.ISA_VERSION, config.hash, asdict(config))
+    return manifest.Accelerator(isa.ISA_VERSION, config.hash.hex(), asdict(config))
 
 
 def _options(options: Options) -> dict[str, Any]:

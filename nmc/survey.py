@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from onnx.backend.test.case.node import collect_testcases
 from nmc.compiler import compile_model
 from nmc.errors import NmcError
 from nmc.files import write_atomically
-from nmc.ops import REFUSED, STORED_TABLE, OperatorReport, OperatorRow, rows_of
+from nmc.ops import FOLDED, MIXED, REFUSED, STORED_TABLE, OperatorReport, OperatorRow, rows_of
 from nmc.options import Options
 
 TITLE = "Operators of the ONNX standard: what becomes of the ONNX project's test case of each"
@@ -29,40 +29,64 @@ def survey() -> OperatorReport:
 
 
 def _cases_by_operator() -> dict[str, list[Any]]:
-    """The test cases of each operator of the standard's own domain, the smallest first, in a fixed order."""
+    """The test cases of each operator of the standard's domain, in a fixed order: float and short first."""
     cases: dict[str, list[Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in collect_testcases(None):
-            nodes = case.model.graph.node
-            if len(nodes) == 1 and nodes[0].domain == "" and case.model.ByteSize() <= LARGEST_CASE_BYTES:
-                cases.setdefault(nodes[0].op_type, []).append(case)
-    return {
-        operator: sorted(group, key=lambda case: (len(case.name), case.name))
-        for operator, group in cases.items()
-    }
+            model = case.model
+            if model is None or len(model.graph.node) != 1 or model.ByteSize() > LARGEST_CASE_BYTES:
+                continue
+            if model.graph.node[0].domain == "":
+                cases.setdefault(model.graph.node[0].op_type, []).append(case)
+    return {operator: sorted(group, key=_preference) for operator, group in cases.items()}
+
+
+def _preference(case: Any) -> tuple[bool, int, str]:
+    first = next(iter(_arrays(case).values()), None)
+    return first is None or first.dtype != np.float32, len(case.name), case.name
 
 
 def _row(operator: str, cases: Iterable[Any]) -> OperatorRow:
     """The first case that compiles says where the operator runs; otherwise the first says why it does not."""
     refusal = ""
     for case in cases:
-        try:
-            compilation = compile_model(case.model, _options(case))
-        except NmcError as error:
-            refusal = refusal or str(error)
-            continue
-        rows = [row for row in rows_of(compilation) if row.operator == operator]
-        return rows[0] if rows else OperatorRow(operator, 1, "folded", (), 0, ())
+        for options in _options(case):
+            try:
+                return _merged(operator, rows_of(compile_model(case.model, options)))
+            except NmcError as error:
+                refusal = refusal or str(error)
     return OperatorRow(operator, 1, REFUSED, (), 0, (refusal,))
 
 
-def _options(case: Any) -> Options:
-    """Calibrates on the case's own data, and binds what is not float: axes, shapes and repeats."""
+def _merged(operator: str, rows: Sequence[OperatorRow]) -> OperatorRow:
+    """One row of all: an operator that a function defines is several after import."""
+    places = {row.runs_on for row in rows} - {FOLDED}
+    return OperatorRow(
+        operator=operator,
+        count=1,
+        runs_on=FOLDED if not places else MIXED if len(places) > 1 else places.pop(),
+        operations=tuple(sorted({operation for row in rows for operation in row.operations})),
+        macs=sum(row.macs for row in rows),
+        reasons=tuple(dict.fromkeys(reason for row in rows for reason in row.reasons)),
+    )
+
+
+def _options(case: Any) -> list[Options]:
+    """Each input that is not float is bound to its value; if that fails, all but the first are, then all."""
     arrays = _arrays(case)
-    constants = {name: array for name, array in arrays.items() if array.dtype.kind != "f"}
-    floats = {name: array[None] for name, array in arrays.items() if array.dtype.kind == "f"}
-    return Options(target="cpu", binds=constants if floats else {}, calibration=floats or None)
+    return [
+        _bound(arrays, [name for name, array in arrays.items() if array.dtype.kind != "f"]),
+        _bound(arrays, list(arrays)[1:]),
+        Options(target="cpu", binds=arrays),
+    ]
+
+
+def _bound(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Options:
+    """Calibrates on the case's own data; at least one input is left to compile for."""
+    bound = {} if len(names) == len(arrays) else {name: arrays[name] for name in names}
+    rest = {name: np.nan_to_num(array)[None] for name, array in arrays.items() if name not in bound}
+    return Options(target="cpu", binds=bound, calibration=rest or None)
 
 
 def _arrays(case: Any) -> Mapping[str, np.ndarray]:
@@ -71,7 +95,7 @@ def _arrays(case: Any) -> Mapping[str, np.ndarray]:
     return {
         name: numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
         for name, value in zip(names, inputs, strict=False)
-        if isinstance(value, onnx.TensorProto | np.ndarray)
+        if isinstance(value, onnx.TensorProto | np.ndarray | np.generic)
     }
 
 

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from nmc.errors import PackageError
-from nmc.manifest import Accelerator, Layer, Manifest, Offload, PackageTensor, Product, Region, Table, to_json
+from nmc.manifest import (
+    Accelerator,
+    Border,
+    BorderTensor,
+    Layer,
+    Manifest,
+    Offload,
+    PackageTensor,
+    Product,
+    Region,
+    Table,
+    to_json,
+)
 from nmc.package import HOST, Package, from_bytes, read_package, sealed, to_bytes, write_package
 
 TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 1e-4, 2e-5)
@@ -24,10 +36,10 @@ def package(host: bytes | None = None) -> Package:
         model_sha256="0" * 64,
         target="gemm-accel",
         options={"bits": 16},
-        inputs=(PackageTensor("x", (1, 4), "float32", "int16", 0.5),),
+        inputs=(PackageTensor("x", (1, 4), "float32"),),
         outputs=(PackageTensor("y", (), "int64"),),
         accelerator=Accelerator(1, "abc", {"rows": 16}),
-        border=None,
+        border=Border("first", (BorderTensor("x", "int16", 0.5),), (BorderTensor("y", "int32", None),)),
         regions=(Region("first", 0, 300, 0, 70, 128, 128), Region("second", 300, 100, 70, 30, 64, 32)),
         layers=(Layer("conv", "Conv"), Layer("act", "Gelu")),
         products=(Product("conv", 1, 16, 27, 8),),
