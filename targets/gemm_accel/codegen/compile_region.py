@@ -1,0 +1,90 @@
+"""A region of level 3 compiled to a program: graph, kernels, the plan of the memories, commands."""
+
+from dataclasses import dataclass
+
+from tvm import ir, relax
+
+from targets.gemm_accel import isa
+from targets.gemm_accel.codegen.arena import ArenaPlan, Lifetime, plan_arena
+from targets.gemm_accel.codegen.assembly import ARENA, Assembly
+from targets.gemm_accel.codegen.buffers import Buffer, Place
+from targets.gemm_accel.codegen.depthwise import emit_depthwise
+from targets.gemm_accel.codegen.fusion import kernels_of
+from targets.gemm_accel.codegen.gather import emit_gather
+from targets.gemm_accel.codegen.gemm import emit_gemm
+from targets.gemm_accel.codegen.graph import Graph, graph_of
+from targets.gemm_accel.codegen.kernels import Kernel, buffers_read
+from targets.gemm_accel.codegen.nodes import Depthwise, Gather, Gemm
+from targets.gemm_accel.codegen.pointwise import emit_pointwise
+from targets.gemm_accel.codegen.scratchpad import Scratchpad
+from targets.gemm_accel.codegen.views import View
+from targets.gemm_accel.config import AcceleratorConfig
+from targets.gemm_accel.program import Program, Tensor, make_program
+
+
+@dataclass(frozen=True)
+class CompiledRegion:
+    """A program, the constant region it reads, and the arena's size with the least that any plan could reach (bytes)."""
+
+    program: Program
+    constants: bytes
+    arena_bytes: int
+    arena_lower_bound: int
+    kernels: tuple[Kernel, ...]
+
+
+def compile_region(
+    function: relax.Function, config: AcceleratorConfig, module: ir.IRModule | None = None
+) -> CompiledRegion:
+    """Compiles a function of level 3; `module` holds the composites it calls by global name, if any.
+
+    Raises UnsupportedOperatorError, naming the layer, for what is not part of matrix form.
+    """
+    graph = graph_of(function, module)
+    kernels = kernels_of(graph)
+    buffers, plan = _plan(graph, kernels)
+    addresses = {buffer: ARENA + address for buffer, address in zip(buffers, plan.addresses, strict=True)}
+    assembly = Assembly(config, addresses)
+    for kernel in kernels:
+        emit_kernel(assembly, kernel, Scratchpad(0, config.scratchpad_bytes))
+    commands, layers = assembly.finish()
+    constants = assembly.constants.data()
+    tensors = [
+        [_tensor(view, addresses[view.buffer] - ARENA + len(constants)) for view in views]
+        for views in (graph.inputs, graph.outputs)
+    ]
+    program = make_program(commands, layers, *tensors, len(constants), plan.bytes, config)
+    return CompiledRegion(program, constants, plan.bytes, plan.lower_bound, tuple(kernels))
+
+
+def emit_kernel(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> None:
+    """The commands of a kernel of any kind."""
+    operation = None if kernel.head is None else kernel.head.operation
+    if isinstance(operation, Gemm):
+        emit_gemm(assembly, kernel, scratchpad)
+    elif isinstance(operation, Depthwise):
+        emit_depthwise(assembly, kernel, scratchpad)
+    elif isinstance(operation, Gather):
+        emit_gather(assembly, kernel, scratchpad)
+    else:
+        emit_pointwise(assembly, kernel, scratchpad)
+
+
+def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[list[Buffer], ArenaPlan]:
+    """The buffers of the arena in order of appearance, and their plan."""
+    first: dict[Buffer, int] = {view.buffer: 0 for view in graph.inputs}
+    last: dict[Buffer, int] = dict(first)
+    for time, kernel in enumerate(kernels, start=1):
+        for buffer in [*buffers_read(kernel), *(view.buffer for view in kernel.stores.values())]:
+            if buffer.place is not Place.CONSTANT:
+                first.setdefault(buffer, time)
+                last[buffer] = time
+    for view in graph.outputs:
+        first.setdefault(view.buffer, 0)
+        last[view.buffer] = len(kernels) + 1
+    buffers = sorted(first, key=lambda buffer: first[buffer])
+    return buffers, plan_arena([Lifetime(b.bytes, first[b], last[b]) for b in buffers])
+
+
+def _tensor(view: View, dram: int) -> Tensor:
+    return Tensor(view.buffer.name, dram, isa.element_type(view.buffer.dtype), view.shape)

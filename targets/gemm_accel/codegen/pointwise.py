@@ -1,0 +1,59 @@
+"""Kernels of element-wise operations and copies: tiles of the common axes, each loaded, computed and stored."""
+
+from targets.gemm_accel.codegen.kernels import Kernel
+from targets.gemm_accel.codegen.nodes import Copy
+from targets.gemm_accel.codegen.assembly import Assembly
+from targets.gemm_accel.codegen.scratchpad import Scratchpad
+from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
+from targets.gemm_accel.codegen.tiles import balanced, ranges_of, repeated_axes
+from targets.gemm_accel.codegen.views import View
+
+RUN_BYTES = 64
+"""Runs of this length use the DRAM's port fully enough."""
+
+
+def emit_pointwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> None:
+    """The commands of a kernel without a head."""
+    needs = needs_of(kernel)
+    limit = scratchpad.limit - scratchpad.base
+    tile = _tile(kernel, lambda candidate: needs.bytes(candidate) <= limit)
+    places = needs.reserve(scratchpad, tile)
+    copies = isinstance(kernel.steps[0].node.operation, Copy)
+    for ranges in ranges_of(kernel.extents, tile):
+        assembly.layer = kernel.layer
+        views = places.load_views(assembly, ranges)
+        values = {0: views[0]} if copies else places.place_values(ranges)
+        run_steps(assembly, places, ranges, values, views)
+        store_values(assembly, kernel, ranges, values)
+
+
+def _tile(kernel: Kernel, fits) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+    """The largest tile that fits: grown from the axis that is innermost in each view's memory, then inner to outer."""
+    tile = [1] * len(kernel.extents)
+    for view in [*kernel.stores.values(), *kernel.views()]:
+        axis = _densest_axis(view)
+        if axis is not None:
+            _grow(tile, axis, min(kernel.extents[axis], RUN_BYTES // view.buffer.element_bytes), fits)
+    for axis in reversed(range(len(tile))):
+        _grow(tile, axis, kernel.extents[axis], fits)
+    return tuple(tile)
+
+
+def _densest_axis(view: View) -> int | None:
+    """The axis along which the elements lie next to each other."""
+    strides = [abs(axis[-1].strides[0]) if axis else 0 for axis in view.axes]
+    moving = [(stride, axis) for axis, stride in enumerate(strides) if stride]
+    return min(moving)[1] if moving and not all(repeated_axes(view)) else None
+
+
+def _grow(tile: list[int], axis: int, largest: int, fits) -> None:  # type: ignore[no-untyped-def]
+    """Sets the tile's extent along an axis to the most, up to `largest`, that fits."""
+    low, high = tile[axis], max(largest, tile[axis])
+    while low < high:
+        middle = (low + high + 1) // 2
+        tile[axis] = middle
+        if fits(tile):
+            low = middle
+        else:
+            high = middle - 1
+    tile[axis] = balanced(largest, low) if largest > low else low

@@ -1,0 +1,147 @@
+"""The element-wise steps of a kernel on one tile: operands are loaded, values stay on chip, results are stored.
+
+A value that only the next step reads is streamed from one command to the next; any other lies in the scratchpad.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from targets.gemm_accel.codegen.buffers import BYTES
+from targets.gemm_accel.codegen.kernels import Kernel
+from targets.gemm_accel.codegen.nodes import Copy
+from targets.gemm_accel.codegen.assembly import Assembly
+from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
+from targets.gemm_accel.codegen.tiles import (
+    Placed,
+    counts_of,
+    dense_strides,
+    grids,
+    repeated_axes,
+    stored_elements,
+)
+from targets.gemm_accel.codegen.transfers import Range
+from targets.gemm_accel.codegen.views import View
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a kernel's steps keep in the scratchpad: which values, and how many places each tile takes turns in."""
+
+    kernel: Kernel
+    kept_values: tuple[int, ...]
+    views: tuple[View, ...]
+
+    def bytes(self, tile: Sequence[int]) -> int:
+        """Scratchpad bytes for tiles of this extent."""
+        values = sum(self.value_places(v) * aligned(self._value_bytes(v, tile)) for v in self.kept_values)
+        return values + sum(self.view_places(v, tile) * aligned(_view_bytes(v, tile)) for v in self.views)
+
+    def value_places(self, value: int) -> int:
+        """Two for a value that is stored while the next tile is computed, else one."""
+        return 2 if value in self.kernel.stores else 1
+
+    def view_places(self, view: View, tile: Sequence[int]) -> int:
+        """One for a view whose tile is always the same, else two."""
+        changes = zip(self.kernel.extents, tile, repeated_axes(view), strict=True)
+        return 2 if any(extent > step and not repeats for extent, step, repeats in changes) else 1
+
+    def _value_bytes(self, value: int, tile: Sequence[int]) -> int:
+        return stored_elements(tile, [False] * len(tile)) * BYTES[self.kernel.nodes[value].dtype]
+
+    def reserve(self, scratchpad: Scratchpad, tile: Sequence[int]) -> "Places":
+        """Takes the space for tiles of this extent."""
+        values = {v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v)) for v in self.kept_values}
+        views = [scratchpad.slots(_view_bytes(v, tile), self.view_places(v, tile)) for v in self.views]
+        return Places(self, values, tuple(views))
+
+
+def needs_of(kernel: Kernel) -> Needs:
+    """The values and the views that the steps of a kernel keep in the scratchpad."""
+    kept = tuple(value for value in range(len(kernel.nodes)) if not _streams(kernel, value))
+    return Needs(kernel, kept, tuple(kernel.views()))
+
+
+def _streams(kernel: Kernel, value: int) -> bool:
+    first_step = 0 if kernel.head is None else 1
+    readers = [
+        number
+        for number, step in enumerate(kernel.steps, start=first_step)
+        for operand in step.operands
+        if operand.value == value
+    ]
+    return value not in kernel.stores and readers == [value + 1]
+
+
+def _view_bytes(view: View, tile: Sequence[int]) -> int:
+    return stored_elements(tile, repeated_axes(view)) * view.buffer.element_bytes
+
+
+@dataclass(frozen=True)
+class Places:
+    """The space of a kernel's steps in the scratchpad."""
+
+    needs: Needs
+    values: dict[int, Slots]
+    views: tuple[Slots, ...]
+
+    def place_values(self, ranges: Sequence[Range]) -> dict[int, Placed]:
+        """Where the kept values of a tile go."""
+        counts = counts_of(ranges)
+        placed = {}
+        for value, slots in self.values.items():
+            dtype = self.needs.kernel.nodes[value].dtype
+            address, _ = slots.place(tuple(ranges))
+            placed[value] = Placed(address, dtype, dense_strides(counts, BYTES[dtype]))
+        return placed
+
+    def load_views(self, assembly: Assembly, ranges: Sequence[Range]) -> list[Placed]:
+        """Brings the tiles of the views that the steps read into the scratchpad, unless they are there."""
+        counts = counts_of(ranges)
+        placed = []
+        for view, slots in zip(self.needs.views, self.views, strict=True):
+            repeats = repeated_axes(view)
+            own = tuple((0, 1) if repeat else span for span, repeat in zip(ranges, repeats, strict=True))
+            strides = dense_strides(counts, view.buffer.element_bytes, repeats)
+            address, present = slots.place(own)
+            place = Placed(address, view.buffer.dtype, strides)
+            if not present:
+                assembly.load(view, own, place)
+            placed.append(place)
+        return placed
+
+
+def run_steps(
+    assembly: Assembly,
+    places: Places,
+    ranges: Sequence[Range],
+    values: dict[int, Placed],
+    views: Sequence[Placed],
+) -> None:
+    """The commands of all steps on a tile; `values` and `views` say where what is kept lies."""
+    kernel = places.needs.kernel
+    if len(kernel.steps) == 1 and isinstance(kernel.steps[0].node.operation, Copy):
+        return
+    kept = sorted(values)
+    first_step = 0 if kernel.head is None else 1
+    for grid in grids(counts_of(ranges), [*(values[value] for value in kept), *views]):
+        view_number = len(kept)
+        for number, step in enumerate(kernel.steps, start=first_step):
+            operands: list[int | None] = []
+            for operand in step.operands:
+                if operand.value is None:
+                    operands.append(view_number)
+                    view_number += 1
+                else:
+                    operands.append(kept.index(operand.value) if operand.value in values else None)
+            destination = kept.index(number) if number in values else None
+            assembly.layer = step.node.layer
+            assembly.elementwise(step, grid, operands, destination)
+
+
+def store_values(
+    assembly: Assembly, kernel: Kernel, ranges: Sequence[Range], values: dict[int, Placed]
+) -> None:
+    """Writes the values of a tile that nodes outside the kernel read."""
+    for value, view in kernel.stores.items():
+        assembly.layer = kernel.nodes[value].layer
+        assembly.store(view, ranges, values[value])

@@ -1,0 +1,119 @@
+"""Keeps three queues in order: finds, for each command, the commands of other queues that it must wait for.
+
+Every access to a memory is recorded as a range. A command waits for the last command of each other queue that wrote
+what it reads, or read or wrote what it writes, unless it is known already that this command is complete: because its
+queue, or one it has waited for since, waited for it. Ranges are those of whole transfers, gaps included, so a wait may be
+needless but never missing.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+QUEUES = ("load", "compute", "store")
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Access:
+    """A range start..stop of a memory that a command reads or writes."""
+
+    memory: str
+    start: int
+    stop: int
+    writes: bool
+
+
+@dataclass
+class _History:
+    """The last command of each queue that wrote, and that read, one range of a memory."""
+
+    written: list[int]
+    read: list[int]
+
+
+@dataclass
+class _Memory:
+    """The history of a whole memory: the range from `starts[i]` to the next start has `histories[i]`."""
+
+    starts: list[int] = field(default_factory=lambda: [0])
+    histories: list[_History] = field(default_factory=lambda: [_new_history()])
+
+    def touched(self, start: int, stop: int) -> tuple[int, int]:
+        """The histories [first, last) of exactly start..stop."""
+        first = self._split(start)
+        return first, self._split(stop)
+
+    def _split(self, position: int) -> int:
+        index = bisect_left(self.starts, position)
+        if index == len(self.starts) or self.starts[index] != position:
+            old = self.histories[index - 1]
+            self.starts.insert(index, position)
+            self.histories.insert(index, _History(list(old.written), list(old.read)))
+        return index
+
+    def replace(self, first: int, last: int, history: _History) -> None:
+        """Gives the ranges first..last one history."""
+        self.starts[first + 1 : last] = []
+        self.histories[first:last] = [history]
+
+
+def _new_history() -> _History:
+    return _History([NEVER] * len(QUEUES), [NEVER] * len(QUEUES))
+
+
+@dataclass
+class Synchroniser:
+    """Records commands in program order; `signals` says after which commands which queues are signalled."""
+
+    signals: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _lengths: list[int] = field(default_factory=lambda: [0] * len(QUEUES))
+    _known: list[list[int]] = field(default_factory=lambda: [[NEVER] * len(QUEUES) for _ in QUEUES])
+    _known_then: list[list[tuple[int, ...]]] = field(default_factory=lambda: [[] for _ in QUEUES])
+
+    def add(self, queue: int, accesses: Sequence[Access]) -> tuple[int, ...]:
+        """Appends a command to a queue (an index into QUEUES); returns the queues whose signals it has to wait for."""
+        number = self._lengths[queue]
+        needed = [NEVER] * len(QUEUES)
+        for access in accesses:
+            if access.stop > access.start:
+                self._record(queue, number, access, needed)
+        known = self._known[queue]
+        late = [other for other in range(len(QUEUES)) if other != queue and needed[other] > known[other]]
+        # what one of them has waited for itself needs no wait of its own
+        waits = [
+            other
+            for other in late
+            if not any(
+                self._known_then[third][needed[third]][other] >= needed[other] for third in late if third != other
+            )
+        ]
+        for other in waits:
+            self.signals.setdefault((other, needed[other]), []).append(queue)
+            for third, value in enumerate(self._known_then[other][needed[other]]):
+                known[third] = max(known[third], value)
+            known[other] = max(known[other], needed[other])
+        self._lengths[queue] += 1
+        self._known_then[queue].append(tuple(known))
+        return tuple(waits)
+
+    def _record(self, queue: int, number: int, access: Access, needed: list[int]) -> None:
+        memory = self._memories.setdefault(access.memory, _Memory())
+        first, last = memory.touched(access.start, access.stop)
+        combined = _new_history()
+        for history in memory.histories[first:last]:
+            for other in range(len(QUEUES)):
+                combined.written[other] = max(combined.written[other], history.written[other])
+                combined.read[other] = max(combined.read[other], history.read[other])
+        for other in range(len(QUEUES)):
+            if other != queue:
+                reads = combined.read[other] if access.writes else NEVER
+                needed[other] = max(needed[other], combined.written[other], reads)
+        if access.writes:
+            combined = _new_history()
+            combined.written[queue] = number
+        else:
+            combined.read[queue] = number
+        memory.replace(first, last, combined)
+
