@@ -10,6 +10,7 @@ from targets.gemm_accel.codegen.assembly import ARENA, Assembly
 from targets.gemm_accel.codegen.buffers import Buffer, Place
 from targets.gemm_accel.codegen.depthwise import emit_depthwise
 from targets.gemm_accel.codegen.fusion import kernels_of
+from targets.gemm_accel.codegen.forwarding import forwarded
 from targets.gemm_accel.codegen.gather import emit_gather
 from targets.gemm_accel.codegen.gemm import emit_gemm
 from targets.gemm_accel.codegen.graph import Graph, graph_of
@@ -41,7 +42,7 @@ def compile_region(
     Raises UnsupportedOperatorError, naming the layer, for what is not part of matrix form.
     """
     graph = graph_of(function, module)
-    kernels = kernels_of(graph)
+    kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
     buffers, plan = _plan(graph, kernels)
     addresses = {buffer: ARENA + address for buffer, address in zip(buffers, plan.addresses, strict=True)}
     assembly = Assembly(config, addresses)

@@ -6,7 +6,7 @@ value is the result of one node; it is written to memory only where a node outsi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from targets.gemm_accel.codegen.buffers import BYTES, Buffer
@@ -123,7 +123,7 @@ def same_elements(a: View, b: View) -> bool:
     )
 
 
-def _axes_function(head: Node | None, flat: Sequence[View]):  # type: ignore[no-untyped-def]
+def _axes_function(head: Node | None, flat: Sequence[View]) -> Callable[[View], View | None] | None:
     """A function that turns a flat view into one over the kernel's axes (None where it cannot)."""
     if head is not None:
         return lambda view: head_axes(head, view)

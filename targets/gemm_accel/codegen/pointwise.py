@@ -1,5 +1,7 @@
 """Kernels of element-wise operations and copies: tiles of the common axes, each loaded, computed and stored."""
 
+from collections.abc import Callable, Sequence
+
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
 from targets.gemm_accel.codegen.assembly import Assembly
@@ -7,6 +9,8 @@ from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import balanced, ranges_of, repeated_axes
 from targets.gemm_accel.codegen.views import View
+
+Fits = Callable[[Sequence[int]], bool]
 
 RUN_BYTES = 64
 """Runs of this length use the DRAM's port fully enough."""
@@ -27,7 +31,7 @@ def emit_pointwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -
         store_values(assembly, kernel, ranges, values)
 
 
-def _tile(kernel: Kernel, fits) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+def _tile(kernel: Kernel, fits: Fits) -> tuple[int, ...]:
     """The largest tile that fits: grown from the axis that is innermost in each view's memory, then inner to outer."""
     tile = [1] * len(kernel.extents)
     for view in [*kernel.stores.values(), *kernel.views()]:
@@ -46,7 +50,7 @@ def _densest_axis(view: View) -> int | None:
     return min(moving)[1] if moving and not all(repeated_axes(view)) else None
 
 
-def _grow(tile: list[int], axis: int, largest: int, fits) -> None:  # type: ignore[no-untyped-def]
+def _grow(tile: list[int], axis: int, largest: int, fits: Fits) -> None:
     """Sets the tile's extent along an axis to the most, up to `largest`, that fits."""
     low, high = tile[axis], max(largest, tile[axis])
     while low < high:
