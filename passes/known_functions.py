@@ -7,7 +7,7 @@ multiplication, tanh for sigmoid.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,12 @@ ZERO_TOLERANCE = 1.0e-14
 """Relative to 1 + |x|: where a candidate vanishes the unknown function must, too, or an epsilon before a
 logarithm or a division would be lost. 64 roundings of float64."""
 
+SMALLEST_ALPHA = 100.0 * SMOOTH_TOLERANCE
+"""An exponential unit with less is, within the tolerance, no curve but two lines."""
+
+GAIN_POINT = 8.0
+"""Where the gain is read: each scalable function is far from zero here."""
+
 GRID = np.concatenate(
     [sign * np.array([*np.linspace(0.0, 12.0, 97)[1:], 20.0, 60.0, 300.0]) for sign in (-1.0, 1.0)]
 )
@@ -39,11 +45,12 @@ GRID = np.concatenate(
 @dataclass(frozen=True)
 class Candidate:
     """A function of nmc.pwl.functions; `propose` maps the unknown function and the constants it is made of to
-    parameters worth trying."""
+    parameters worth trying. A `scalable` one is also recognised times a number, its gain."""
 
     function: str
     propose: Callable[["Unknown"], Sequence[Parameters]]
     tolerance: float = SMOOTH_TOLERANCE
+    scalable: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,34 +104,36 @@ def _swish(unknown: Unknown) -> list[Parameters]:
 
 
 def _elu(unknown: Unknown) -> list[Parameters]:
-    return [{"alpha": -unknown.at(-unknown.far)}]
+    alpha = -unknown.at(-unknown.far)
+    return [{"alpha": alpha}] if alpha > SMALLEST_ALPHA else []
 
 
 def _selu(unknown: Unknown) -> list[Parameters]:
     gamma = unknown.at(1.0)
-    return [{"alpha": -unknown.at(-unknown.far) / gamma, "gamma": gamma}] if gamma > 0.0 else []
+    alpha = -unknown.at(-unknown.far) / gamma if gamma > 0.0 else 0.0
+    return [{"alpha": alpha, "gamma": gamma}] if alpha > SMALLEST_ALPHA else []
 
 
 CANDIDATES: Sequence[Candidate] = (
-    Candidate("relu", _plain, EXACT_TOLERANCE),
+    Candidate("relu", _plain, EXACT_TOLERANCE, scalable=True),
     Candidate("relu6", _plain, EXACT_TOLERANCE),
-    Candidate("abs", _plain, EXACT_TOLERANCE),
+    Candidate("abs", _plain, EXACT_TOLERANCE, scalable=True),
     Candidate("leaky_relu", _leaky, EXACT_TOLERANCE),
     Candidate("clip", _clip, EXACT_TOLERANCE),
     Candidate("hard_sigmoid", _hard_sigmoid, EXACT_TOLERANCE),
-    Candidate("hard_swish", _plain, EXACT_TOLERANCE),
+    Candidate("hard_swish", _plain, EXACT_TOLERANCE, scalable=True),
     Candidate("thresholded_relu", _thresholded, EXACT_TOLERANCE),
     Candidate("shrink", _shrink, EXACT_TOLERANCE),
     Candidate("sigmoid", _plain),
     Candidate("log_sigmoid", _plain),
     Candidate("tanh", _plain),
-    Candidate("gelu", _plain),
-    Candidate("gelu_tanh", _plain),
-    Candidate("silu", _plain),
-    Candidate("quick_gelu", _plain),
+    Candidate("gelu", _plain, scalable=True),
+    Candidate("gelu_tanh", _plain, scalable=True),
+    Candidate("silu", _plain, scalable=True),
+    Candidate("quick_gelu", _plain, scalable=True),
     Candidate("swish", _swish),
-    Candidate("mish", _plain),
-    Candidate("softplus", _plain),
+    Candidate("mish", _plain, scalable=True),
+    Candidate("softplus", _plain, scalable=True),
     Candidate("softsign", _plain),
     Candidate("elu", _elu),
     Candidate("celu", _elu),
@@ -133,8 +142,21 @@ CANDIDATES: Sequence[Candidate] = (
 """Tried in order: the plainest first, exact before smooth."""
 
 
-def recognise(evaluate: Evaluate, constants: Sequence[float]) -> tuple[str, dict[str, float]] | None:
-    """The known function that agrees with an unknown one, and its parameters, or None.
+@dataclass(frozen=True)
+class Known:
+    """A function of nmc.pwl.functions with its parameters, times a gain."""
+
+    function: str
+    parameters: Parameters
+    gain: float = 1.0
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Its values at float64 arguments."""
+        return self.gain * function_named(self.function, self.parameters)(x)
+
+
+def recognise(evaluate: Evaluate, constants: Sequence[float]) -> Known | None:
+    """The known function that agrees with an unknown one, or None.
 
     `constants` are the numbers that the unknown function is made of.
     """
@@ -151,9 +173,19 @@ def recognise(evaluate: Evaluate, constants: Sequence[float]) -> tuple[str, dict
     for candidate in CANDIDATES:
         for parameters in candidate.propose(unknown):
             rounded = {name: _rounded(value, constants) for name, value in parameters.items()}
-            if all(map(math.isfinite, rounded.values())) and _agrees(candidate, rounded, points, values):
-                return candidate.function, rounded
+            if not all(map(math.isfinite, rounded.values())):
+                continue
+            known = Known(candidate.function, rounded)
+            if candidate.scalable:
+                known = replace(known, gain=_gain(unknown, known, candidate.tolerance))
+            if _agrees(known, candidate.tolerance, points, values):
+                return known
     return None
+
+
+def _gain(unknown: Unknown, known: Known, tolerance: float) -> float:
+    gain = unknown.at(GAIN_POINT) / float(known(np.array([GAIN_POINT]))[0])
+    return 1.0 if abs(gain - 1.0) <= tolerance or not math.isfinite(gain) else gain
 
 
 def _rounded(value: float, constants: Sequence[float]) -> float:
@@ -174,12 +206,12 @@ def _is_line(points: FloatArray, values: FloatArray) -> bool:
     return bool((np.abs(y - line) <= 1.0e-9 * (1.0 + np.abs(line))).all())
 
 
-def _agrees(candidate: Candidate, parameters: Parameters, points: FloatArray, values: FloatArray) -> bool:
+def _agrees(known: Known, tolerance: float, points: FloatArray, values: FloatArray) -> bool:
     try:
-        known = function_named(candidate.function, parameters)(points)
+        expected = known(points)
     except ZeroDivisionError:
         return False
-    size = 1.0 + np.abs(points)
-    close = np.abs(values - known) <= candidate.tolerance * size
-    vanishes = np.abs(known) < 1.0e-15
+    size = abs(known.gain) * (1.0 + np.abs(points))
+    close = np.abs(values - expected) <= tolerance * size
+    vanishes = np.abs(expected) < 1.0e-15
     return bool((close & (~vanishes | (np.abs(values) <= ZERO_TOLERANCE * size))).all())

@@ -6,14 +6,14 @@ scalars is a function of that tensor; when its values at sample points are those
 function that is not known stays as it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import tvm
 from tvm import ir, relax, tirx
 
-from passes.known_functions import recognise
+from passes.known_functions import Known, recognise
 from passes.matrix_form.unary import unary
 from passes.numpy_meaning import evaluate_elementwise
 from passes.rewrite import Emitter, bindings_of, dtype_of, rebuild, shape_of
@@ -117,15 +117,11 @@ def _is_elementwise(call: relax.Call) -> bool:
     return evaluate_elementwise(call, probe) is not None
 
 
-Known = tuple[str, Mapping[str, float]] | None
-"""A function's name and parameters."""
-
-
 @tvm.transform.module_pass(opt_level=0, name="nmc.RecogniseActivations")
 def recognise_activations(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
     """Replace each value that is a known function of an earlier one by a call of that function."""
-    found: dict[relax.Var, tuple[str, Mapping[str, float], relax.Var]] = {}
-    known: dict[tuple[object, ...], Known] = {}
+    found: dict[relax.Var, tuple[Known, relax.Var]] = {}
+    known: dict[tuple[object, ...], Known | None] = {}
     spellings = Spellings()
     for binding in bindings_of(module["main"]):
         for spelling in spellings.of(binding):
@@ -134,7 +130,7 @@ def recognise_activations(module: ir.IRModule, context: tvm.transform.PassContex
                 known[structure] = recognise(spelling, spelling.constants())
             function = known[structure]
             if function is not None:
-                found[binding.var] = (*function, spelling.root)
+                found[binding.var] = (function, spelling.root)
                 break
     renewed: dict[relax.Var, relax.Expr] = {}
 
@@ -147,7 +143,8 @@ def recognise_activations(module: ir.IRModule, context: tvm.transform.PassContex
             )
         if binding.var not in found:
             return value
-        function, parameters, root = found[binding.var]
-        return unary(emitter, renewed[root], function, **parameters)
+        function, root = found[binding.var]
+        result = unary(emitter, renewed[root], function.function, **function.parameters)
+        return result if function.gain == 1.0 else relax.op.multiply(result, emitter.constant(function.gain))
 
     return rebuild(module, visit)
