@@ -11,10 +11,11 @@ from typing import Any
 
 from nmc.errors import ProgramError
 from targets.gemm_accel import isa
-from targets.gemm_accel.encoding import group_type
+from targets.gemm_accel.encoding import ENUMERATIONS, group_type
 
 ADDRESSES = frozenset({"dram", "scratchpad", "address", "a", "b", "bias", "scale", "index"})
 SPECIAL = {isa.NONE: "none", isa.STREAM: "stream"}
+SPECIAL_WORDS = {name: address for address, name in SPECIAL.items()}
 TOKEN = re.compile(r"\s*([A-Za-z_][A-Za-z_0-9]*|-?0x[0-9a-fA-F]+|-?\d+|[=()\[\],])")
 
 
@@ -22,8 +23,20 @@ def disassemble(commands: Sequence[isa.Command], layers: Sequence[str] | None = 
     """The listing; `layers` names the source layer of each command."""
     lines = [text_of(item) for item in commands]
     if layers is not None:
-        lines = [f"{line}  ; {layer}" if layer else line for line, layer in zip(lines, layers, strict=True)]
+        lines = [f"{line}  ; {_escaped(layer)}" if layer else line for line, layer in zip(lines, layers, strict=True)]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _escaped(layer: str) -> str:
+    """A layer's name on one line, its spaces at the ends and its backslashes kept."""
+    text = layer.encode("unicode_escape").decode("ascii")
+    inner = text.strip(" ")
+    left = len(text) - len(text.lstrip(" "))
+    return "\\x20" * left + inner + "\\x20" * (len(text) - left - len(inner)) if inner else "\\x20" * len(text)
+
+
+def _unescaped(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("unicode_escape")
 
 
 def text_of(item: isa.Command) -> str:
@@ -55,14 +68,14 @@ def assemble(text: str) -> tuple[list[isa.Command], list[str]]:
     Raises ProgramError that names the line and what is wrong with it.
     """
     commands, layers = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         code, _, layer = line.partition(";")
         if code.strip():
             try:
                 commands.append(_parse_line(code))
             except ValueError as error:
                 raise ProgramError(f"line {number} of the listing: {error}") from None
-            layers.append(layer.strip())
+            layers.append(_unescaped(layer.strip()))
     return commands, layers
 
 
@@ -113,20 +126,28 @@ def _parse_value(each: Any, tokens: list[str]) -> Any:
     if each.metadata["count"] > 1:
         return _parse_list(each, tokens)
     word = tokens.pop(0) if tokens else ""
-    for special, name in SPECIAL.items():
-        if word == name:
-            return special
-    for enumeration in (isa.Type, isa.Queue):
-        if word.upper() in enumeration.__members__:
-            return enumeration[word.upper()]
-    return int(word, 0)
+    enumeration = ENUMERATIONS.get(each.name)
+    if enumeration is not None:
+        if word.upper() not in enumeration.__members__:
+            raise ValueError(f"{each.name} is {word!r}; it is one of {', '.join(enumeration.__members__).lower()}")
+        return enumeration[word.upper()]
+    if each.metadata["kind"] == "u32" and each.name in ADDRESSES and word in SPECIAL_WORDS:
+        return SPECIAL_WORDS[word]
+    return _number(each, word)
+
+
+def _number(each: Any, word: str) -> int:
+    try:
+        return int(word, 0)
+    except ValueError:
+        raise ValueError(f"{each.name} is {word!r}; it must be a number") from None
 
 
 def _parse_list(each: Any, tokens: list[str]) -> tuple[int, ...]:
     _expect(tokens, "[")
     numbers = []
     while tokens and tokens[0] != "]":
-        numbers.append(int(tokens.pop(0), 0))
+        numbers.append(_number(each, tokens.pop(0)))
         if tokens and tokens[0] == ",":
             tokens.pop(0)
     _expect(tokens, "]")

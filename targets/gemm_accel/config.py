@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +20,11 @@ class EnergyPerOperation:
     elementwise: float = 0.8
     scratchpad_byte: float = 0.6
     dram_byte: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ConfigError(f"energy.{name} is {value!r}; it must be a number of picojoules, at least 0")
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,15 @@ class AcceleratorConfig:
             raise ConfigError(
                 f"scratchpad_bytes is {self.scratchpad_bytes}; the tiles of a {self.rows}×{self.columns} array need {needed}"
             )
-        if any(value < 0 for value in asdict(self.energy).values()):
-            raise ConfigError("an energy per operation is negative; it must be at least 0")
 
     @property
     def hash(self) -> bytes:
-        """SHA-256 of the description, 32 bytes: a program runs on the accelerator that it was compiled for only."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
+        """SHA-256, 32 bytes, of all that programs depend on: the clock and the energies are left out.
+
+        A program runs on the accelerator that it was compiled for only.
+        """
+        machine = {name: value for name, value in asdict(self).items() if name not in ("clock_megahertz", "energy")}
+        return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).digest()
 
 
 LIMITS: dict[str, tuple[float, float]] = {

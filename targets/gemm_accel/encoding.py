@@ -13,6 +13,11 @@ FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "i64": "q"}
 BY_OPCODE = {cls.opcode: cls for cls in isa.COMMANDS.values()}
 GROUPS = {"Bound": isa.Bound, "Operand": isa.Operand, "Destination": isa.Destination}
 
+ENUMERATIONS: dict[str, type[isa.Type] | type[isa.Queue]] = {
+    "type": isa.Type, "a_type": isa.Type, "b_type": isa.Type, "on": isa.Queue,
+}  # fmt: skip
+"""The fields whose numbers have names."""
+
 
 def encode(commands: Iterable[isa.Command]) -> bytes:
     """The bytes of commands; raises ProgramError for a value that its field cannot hold."""
@@ -70,6 +75,8 @@ def _flat(item: object) -> Iterable[int]:
         if each.metadata["kind"] == "group":
             yield from _flat(value)
         elif each.metadata["count"] > 1:
+            if len(value) != each.metadata["count"]:
+                raise ProgramError(f"{each.name} takes {each.metadata['count']} numbers, not {len(value)}")
             yield from value
         else:
             yield int(value)
@@ -86,6 +93,6 @@ def _build(cls: type, numbers: list[int]) -> Any:
             del numbers[: each.metadata["count"]]
         else:
             number = numbers.pop(0)
-            enumeration = {"type": isa.Type, "a_type": isa.Type, "b_type": isa.Type, "on": isa.Queue}.get(each.name)
+            enumeration = ENUMERATIONS.get(each.name)
             values[each.name] = enumeration(number) if enumeration else number
     return cls(**values)

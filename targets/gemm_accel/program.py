@@ -14,7 +14,7 @@ from targets.gemm_accel.encoding import decode, encode
 MAGIC = b"NMCPROG\0"
 MACHINE_FIELDS = (
     "rows", "columns", "scratchpad_bytes", "accumulator_entries", "table_slots", "table_entries",
-    "dram_bytes_per_cycle", "dram_latency_cycles", "outstanding_transfers", "semaphores",
+    "dram_bytes_per_cycle", "dram_latency_cycles", "outstanding_transfers", "semaphores", "data_bits",
 )  # fmt: skip
 """What the simulator must know of the accelerator, as i64 in this order."""
 
@@ -81,6 +81,8 @@ class Program:
         count, size = reader.unpack("<II")
         commands = decode(reader.take(size))
         indices = reader.unpack(f"<{count}I")
+        if constant_bytes < 0 or arena_bytes < 0 or any(extent < 0 for t in (*inputs, *outputs) for extent in t.shape):
+            raise ProgramError("the program is damaged: it has a negative size; compile the model again")
         if len(commands) != count or reader.position != len(reader.data) or any(i >= len(names) for i in indices):
             raise ProgramError("the program is damaged: its parts do not fit together; compile the model again")
         layers = tuple(names[index] for index in indices)
