@@ -28,7 +28,7 @@ from passes.rewrite import (
 
 WIDE_BITS = 32
 
-HEADROOM = {8: 1.0, 16: 1.25, 32: 2.0}
+HEADROOM = {8: 1.0, 16: 2.0, 32: 2.0}
 """How much larger than the calibrated range a format's range is, by bits: data not seen in calibration may exceed it,
 and the wider the format, the less that costs."""
 
