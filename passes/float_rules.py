@@ -10,7 +10,7 @@ from passes.rewrite import Emitter, Rule, rewrite_calls
 def rewrite_float_calls(module: ir.IRModule, rules: Mapping[str, Rule]) -> ir.IRModule:
     """Applies `rules` to the calls in main of which the first argument and result are float32 and not empty.
 
-    A rule may return a variable that it emitted last: its call is bound under the name of the call that it replaces.
+    A rule may return a variable that it emitted last: that takes the name of the call which it replaces.
     """
     return rewrite_calls(module, {name: _named(_of_floats(rule)) for name, rule in rules.items()})
 

@@ -88,8 +88,8 @@ def _affine_of(value: relax.Expr) -> tuple[relax.Expr, Affine] | None:
     name = value.op.name if isinstance(value, relax.Call) and isinstance(value.op, ir.Op) else ""
     if name not in ("relax.add", "relax.subtract", "relax.multiply") or dtype_of(value.args[0]) != "float32":
         return None
-    for x, other in (value.args, reversed(value.args)):
-        constant = constant_value(other)
+    for index, x in enumerate(value.args):
+        constant = constant_value(value.args[1 - index])
         if constant is None or constant_value(x) is not None or not np.isfinite(constant).all():
             continue
         if np.broadcast_shapes(shape_of(x), constant.shape) != shape_of(x):
@@ -101,7 +101,7 @@ def _affine_of(value: relax.Expr) -> tuple[relax.Expr, Affine] | None:
         if name == "relax.multiply":
             return x, Affine(number, zero)
         if name == "relax.subtract":
-            return x, Affine(one, -number) if x is value.args[0] else Affine(-one, number)
+            return x, Affine(one, -number) if index == 0 else Affine(-one, number)
         return x, Affine(one, number)
     return None
 

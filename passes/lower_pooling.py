@@ -84,11 +84,9 @@ def _in_channels_first(lower: Lowering) -> Rule:
             return None
         x = permute(emitter, call.args[0], order)
         result = lower(emitter, call, x, [shape_of(call)[axis] for axis in out])
-        return (
-            None
-            if result is None
-            else permute(emitter, result, [out.index(axis) for axis in range(rank + 2)])
-        )
+        if result is None:
+            return None
+        return permute(emitter, emitter.emit(result), [out.index(axis) for axis in range(rank + 2)])
 
     return rule
 
