@@ -9,8 +9,9 @@ import numpy as np
 
 from nmc.data import checked_inputs
 from nmc.errors import PackageError
-from nmc.manifest import Manifest, PackageTensor
+from nmc.manifest import BorderTensor, Manifest, PackageTensor
 from nmc.package import HOST, Package, read_package, write_package
+from nmc.programs import programs_of
 from nmc.quant import fixed_point
 
 if TYPE_CHECKING:
@@ -88,23 +89,24 @@ class BorderBackend:
     def __init__(self, package: Package) -> None:
         from targets.gemm_accel.simulator import Simulator
 
-        manifest = package.manifest
-        symbols = [region.symbol for region in manifest.regions]
-        if manifest.border not in symbols:
+        self._manifest = package.manifest
+        border, regions = package.manifest.border, package.manifest.regions
+        if border is None or [region.symbol for region in regions] != [border.symbol]:
+            model = package.manifest.model
             raise PackageError(
-                f"the package of '{manifest.model}' has neither a command stream nor host code to run"
+                f"the package of '{model}' has neither one command stream nor host code to run"
             )
-        index = symbols.index(manifest.border)
-        self._simulator = Simulator(package.region_program(index), package.region_constants(index))
-        self._inputs, self._outputs = manifest.inputs, manifest.outputs
+        self._border = border
+        (self._program,) = programs_of(package)
+        self._simulator = Simulator(self._program, package.region_constants(0))
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        integers = {
-            tensor.name: _to_accelerator(tensor, value)
-            for tensor, value in zip(self._inputs, inputs, strict=True)
-        }
+        values = {tensor.name: value for tensor, value in zip(self._manifest.inputs, inputs, strict=True)}
+        crossing = zip(self._program.inputs, self._border.inputs, strict=True)
+        integers = {inner.name: _to_accelerator(outer, values[outer.name]) for inner, outer in crossing}
         results = self._simulator.run(integers)
-        return [_from_accelerator(tensor, results[tensor.name]) for tensor in self._outputs]
+        leaving = zip(self._program.outputs, self._border.outputs, self._manifest.outputs, strict=True)
+        return [_from_accelerator(tensor, results[inside.name], user) for inside, tensor, user in leaving]
 
 
 class HostBackend:
@@ -137,17 +139,17 @@ class HostBackend:
         return [output.numpy() for output in outputs]
 
 
-def _to_accelerator(tensor: PackageTensor, value: np.ndarray) -> np.ndarray:
-    dtype = np.dtype(tensor.quantised_dtype or tensor.dtype)
+def _to_accelerator(tensor: BorderTensor, value: np.ndarray) -> np.ndarray:
+    dtype = np.dtype(tensor.dtype)
     if tensor.scale is None:
         return value.astype(dtype)
     return fixed_point.quantise(value, tensor.scale, dtype.itemsize * 8).astype(dtype)
 
 
-def _from_accelerator(tensor: PackageTensor, value: np.ndarray) -> np.ndarray:
+def _from_accelerator(tensor: BorderTensor, value: np.ndarray, user: PackageTensor) -> np.ndarray:
     if tensor.scale is None:
-        return value.astype(tensor.dtype)
-    return (value.astype(np.float64) * tensor.scale).astype(np.float32)
+        return value.astype(user.dtype)
+    return fixed_point.dequantise(value, tensor.scale)
 
 
 def load(path: str | Path) -> Executable:

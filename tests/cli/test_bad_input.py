@@ -114,13 +114,21 @@ def test_an_unsupported_operator_is_named_with_its_node(compile_model, tmp_path)
     assert_refused(compile_model("m.onnx"), "Unheard", "'strange'")
 
 
-@pytest.mark.parametrize("setting", ["rows = 0", "rows = -16", "clock_hz = 'fast'", "wheels = 4", "rows ="])
-def test_an_impossible_array_is_refused_with_the_file_or_the_setting(
-    compile_model, tmp_path, setting
-) -> None:
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("rows = 0", "rows is 0"),
+        ("columns = -16", "columns is -16"),
+        ("clock_megahertz = 'fast'", "clock_megahertz is 'fast'"),
+        ("scratchpad_bytes = 64", "scratchpad_bytes is 64"),
+        ("wheels = 4", "wheels"),
+        ("rows =", "array.toml"),
+    ],
+)
+def test_an_impossible_array_is_refused_by_its_setting(compile_model, tmp_path, setting, says) -> None:
     save_perceptron(tmp_path / "m.onnx")
     (tmp_path / "array.toml").write_text(setting + "\n")
-    assert_refused(compile_model("m.onnx", "--config", "array.toml"))
+    assert_refused(compile_model("m.onnx", "--config", "array.toml"), says)
 
 
 def test_an_unknown_preset_is_named(compile_model, tmp_path) -> None:

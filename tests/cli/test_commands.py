@@ -1,12 +1,16 @@
 """The commands, one after the other, on models small enough to follow."""
 
 import json
+import zipfile
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from small_models import save_convolution, save_perceptron, save_samples, save_with_fallback
 
-from nmc.package import read_package
+from nmc import executable
+from nmc.package import read_package, to_bytes
 
 PERCEPTRON_MACS = 8 * 16
 
@@ -15,33 +19,47 @@ PERCEPTRON_MACS = 8 * 16
 def perceptron(tmp_path, monkeypatch):
     """A directory with a model and its data, which is the current one."""
     monkeypatch.chdir(tmp_path)
-    save_perceptron(tmp_path / "model.onnx")
+    save_perceptron(tmp_path / "net.onnx")
     save_samples(tmp_path / "data.npz", x=(1, 8))
     return tmp_path
 
 
-def sigmoid_of_gemm(directory, samples: np.ndarray) -> np.ndarray:
-    import onnx
-    from onnx import numpy_helper
+@pytest.fixture(scope="module")
+def package_bytes(tmp_path_factory) -> bytes:
+    """The perceptron, compiled once for all tests that only read its package."""
+    directory = tmp_path_factory.mktemp("compiled")
+    model, data = save_perceptron(directory / "net.onnx"), save_samples(directory / "data.npz", x=(1, 8))
+    compiled = executable.compile(model, calibration=dict(np.load(data)))
+    return to_bytes(compiled.package)
 
-    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(directory / "model.onnx").graph.initializer}
+
+@pytest.fixture
+def compiled(perceptron, package_bytes):
+    """The directory of `perceptron` with its package, net.nmc."""
+    (perceptron / "net.nmc").write_bytes(package_bytes)
+    return perceptron
+
+
+def sigmoid_of_gemm(directory, samples: np.ndarray) -> np.ndarray:
+    model = onnx.load(directory / "net.onnx")
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     return 1.0 / (1.0 + np.exp(-(samples @ weights["w"] + weights["b"])))
 
 
 @pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
 def test_a_model_is_compiled_and_run(nmc, perceptron, target) -> None:
-    finished = nmc("compile", "model.onnx", "--target", target, "--calibrate", "data.npz", "-o", "model.nmc")
+    finished = nmc("compile", "net.onnx", "--target", target, "--calibrate", "data.npz", "-o", "net.nmc")
     assert (finished.code, finished.err) == (0, "")
-    assert nmc("run", "model.nmc", "--input", "data.npz", "-o", "out.npz").code == 0
+    assert nmc("run", "net.nmc", "--input", "data.npz", "-o", "out.npz").code == 0
     samples = np.load(perceptron / "data.npz")["x"]
     outputs = np.load(perceptron / "out.npz")["y"]
     assert outputs.shape == (6, 1, 16)
-    # 16 bits a tensor: input, weights and sum are each off by half a step of their range (below 8), 8 terms long
+    # 16 bits a tensor: each is off by half a step of a range below 8, and 8 terms are summed
     np.testing.assert_allclose(outputs, sigmoid_of_gemm(perceptron, samples), atol=8 * 8 * 8 / 2**16)
 
 
 def test_the_summary_says_what_runs_where_and_how_fast(nmc, perceptron) -> None:
-    out = nmc("compile", "model.onnx", "--calibrate", "data.npz").out
+    out = nmc("compile", "net.onnx", "--calibrate", "data.npz").out
     assert f"100.0% of {PERCEPTRON_MACS} multiply-adds" in out
     assert "CPU           nothing" in out
     assert "sigmoid 'act'" in out
@@ -49,18 +67,18 @@ def test_the_summary_says_what_runs_where_and_how_fast(nmc, perceptron) -> None:
 
 
 def test_the_summary_as_json_is_one_object(nmc, perceptron) -> None:
-    finished = nmc("compile", "model.onnx", "--calibrate", "data.npz", "--json")
+    finished = nmc("compile", "net.onnx", "--calibrate", "data.npz", "--json")
     report = json.loads(finished.out)
-    assert report["package"] == "model.nmc"
+    assert report["package"] == "net.nmc"
     assert report["offload"]["macs_accelerated"] == report["offload"]["macs_total"] == PERCEPTRON_MACS
     assert report["fallback_ops"] == []
     assert report["cycles"] > 0 and report["arena_bytes"] > 0 and report["constants_bytes"] > 0
 
 
 def test_compiling_without_data_is_a_warning(nmc, perceptron) -> None:
-    finished = nmc("compile", "model.onnx", "--json")
+    finished = nmc("compile", "net.onnx", "--json")
     assert finished.code == 0
-    assert json.loads(finished.out)["model"] == "model"
+    assert json.loads(finished.out)["model"] == "net"
     assert finished.err.startswith("warning: ") and finished.err.count("\n") == 1
     assert "--calibrate" in finished.err
 
@@ -68,12 +86,12 @@ def test_compiling_without_data_is_a_warning(nmc, perceptron) -> None:
 @pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
 def test_the_same_input_gives_the_same_package(nmc, perceptron, target) -> None:
     for name in ("one.nmc", "two.nmc"):
-        nmc("compile", "model.onnx", "--target", target, "--calibrate", "data.npz", "-o", name)
+        nmc("compile", "net.onnx", "--target", target, "--calibrate", "data.npz", "-o", name)
     assert (perceptron / "one.nmc").read_bytes() == (perceptron / "two.nmc").read_bytes()
 
 
 def test_a_check_compares_every_level_with_onnxruntime(nmc, perceptron) -> None:
-    finished = nmc("check", "model.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
+    finished = nmc("check", "net.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
     assert (finished.code, finished.err) == (0, "")
     report = json.loads(finished.out)
     assert set(report) == {
@@ -88,7 +106,7 @@ def test_a_check_compares_every_level_with_onnxruntime(nmc, perceptron) -> None:
 
 
 def test_a_check_prints_tables_for_people(nmc, perceptron) -> None:
-    out = nmc("check", "model.onnx", "--data", "data.npz").out
+    out = nmc("check", "net.onnx", "--data", "data.npz").out
     assert "equals the CPU reference to the bit" in out
     assert all(level in out for level in ("relax", "matrix_form", "quantized", "accelerator"))
 
@@ -97,7 +115,7 @@ def test_a_check_that_is_not_bit_exact_fails(nmc, perceptron, monkeypatch) -> No
     from nmc import check
 
     monkeypatch.setattr(check, "_different", lambda reference, result: ("y",))
-    finished = nmc("check", "model.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
+    finished = nmc("check", "net.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
     assert finished.code == 1
     assert json.loads(finished.out)["bit_exact"] is False
     assert finished.err.startswith("error: the accelerator differs from the CPU reference in y")
@@ -111,23 +129,20 @@ def test_one_changed_bit_is_a_difference() -> None:
     assert _different(reference, result) == ("y",)
 
 
-def test_the_dump_shows_each_command_with_its_layer(nmc, perceptron) -> None:
-    nmc("compile", "model.onnx", "--calibrate", "data.npz")
-    whole = nmc("dump", "model.nmc").out
+def test_the_dump_shows_each_command_with_its_layer(nmc, compiled) -> None:
+    whole = nmc("dump", "net.nmc").out
     assert "GEMM" in whole and "PWL" in whole and "STORE" in whole
-    assert "dense" in nmc("dump", "model.nmc", "--layer", "dense").out
+    assert "dense" in nmc("dump", "net.nmc", "--layer", "dense").out
 
 
-def test_an_unknown_layer_is_answered_with_the_nearest(nmc, perceptron) -> None:
-    nmc("compile", "model.onnx", "--calibrate", "data.npz")
-    finished = nmc("dump", "model.nmc", "--layer", "dens")
+def test_an_unknown_layer_is_answered_with_the_nearest(nmc, compiled) -> None:
+    finished = nmc("dump", "net.nmc", "--layer", "dens")
     assert finished.code == 2
     assert "no layer 'dens'" in finished.err and "'dense'" in finished.err
 
 
-def test_a_profile_adds_up(nmc, perceptron) -> None:
-    nmc("compile", "model.onnx", "--calibrate", "data.npz")
-    report = json.loads(nmc("profile", "model.nmc", "--json").out)
+def test_a_profile_adds_up(nmc, compiled) -> None:
+    report = json.loads(nmc("profile", "net.nmc", "--json").out)
     assert {"cycles", "macs", "utilization", "dram_bytes_read", "dram_bytes_written"} <= set(report)
     assert {"arena_bytes", "seconds_at_clock", "layers"} <= set(report)
     assert report["macs"] == PERCEPTRON_MACS == sum(layer["macs"] for layer in report["layers"])
@@ -137,24 +152,22 @@ def test_a_profile_adds_up(nmc, perceptron) -> None:
     assert {"name", "op", "cycles", "macs", "utilization", "bound", "dram_bytes"} == set(report["layers"][0])
 
 
-def test_a_profile_is_a_table_for_people(nmc, perceptron) -> None:
-    nmc("compile", "model.onnx", "--calibrate", "data.npz")
-    out = nmc("profile", "model.nmc").out
+def test_a_profile_is_a_table_for_people(nmc, compiled) -> None:
+    out = nmc("profile", "net.nmc").out
     assert "dense" in out and "simulated cycles" in out
 
 
-def test_products_are_written_for_scalesim(nmc, perceptron) -> None:
-    nmc("compile", "model.onnx", "--calibrate", "data.npz")
-    assert nmc("profile", "model.nmc", "--scalesim", "sim").code == 0
-    assert (perceptron / "sim" / "model_gemm.csv").read_text() == "Layer,M,N,K,\ndense,1,16,8,\n"
+def test_products_are_written_for_scalesim(nmc, compiled) -> None:
+    assert nmc("profile", "net.nmc", "--scalesim", "sim").code == 0
+    assert (compiled / "sim" / "net_gemm.csv").read_text() == "Layer,M,N,K,\ndense,1,16,8,\n"
 
 
 def test_the_dump_directory_holds_every_pass_and_the_commands(nmc, perceptron) -> None:
-    assert nmc("compile", "model.onnx", "--calibrate", "data.npz", "--dump", "passes").code == 0
+    assert nmc("compile", "net.onnx", "--calibrate", "data.npz", "--dump", "passes").code == 0
     names = sorted(path.name for path in (perceptron / "passes").iterdir())
     assert names[0] == "00_import.py" and names[-1] == "program.txt"
-    assert any(name.endswith("_quantise.py") for name in names)
-    assert "R.nn" not in (perceptron / "passes" / next(n for n in names if n.endswith("_quantise.py"))).read_text()
+    quantised = next(name for name in names if name.endswith("_quantise.py"))
+    assert "gemm_accel_gemm" in (perceptron / "passes" / quantised).read_text()
 
 
 def test_the_operators_of_a_model_are_listed_with_their_place(nmc, tmp_path) -> None:
@@ -176,9 +189,7 @@ def test_an_operator_on_the_cpu_is_named_and_the_rest_is_accelerated(nmc, tmp_pa
 
 def test_full_offload_can_be_required(nmc, tmp_path) -> None:
     model, data = save_with_fallback(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 8))
-    finished = nmc(
-        "compile", model, "--calibrate", data, "--require-full-offload", "-o", tmp_path / "m.nmc"
-    )
+    finished = nmc("compile", model, "--calibrate", data, "--require-full-offload", "-o", tmp_path / "m.nmc")
     assert finished.code == 2
     assert "'sort'" in finished.err
     assert not (tmp_path / "m.nmc").exists()
@@ -199,3 +210,27 @@ def test_the_dump_of_a_convolution_can_be_followed(nmc, tmp_path) -> None:
     text = nmc("dump", tmp_path / "m.nmc").out
     positions = [text.index(command) for command in ("LOAD", "GEMM", "DRAIN", "STORE")]
     assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("member", ["program.bin", "constants.bin", "manifest.json"])
+@pytest.mark.parametrize(
+    "command", [("run", "--input", "data.npz"), ("dump",), ("profile",)], ids=["run", "dump", "profile"]
+)
+def test_a_package_with_a_flipped_byte_is_refused_by_every_command(nmc, compiled, member, command) -> None:
+    content = bytearray((compiled / "net.nmc").read_bytes())
+    with zipfile.ZipFile(compiled / "net.nmc") as archive:
+        entry = archive.getinfo(member)
+        start = entry.header_offset + len(entry.FileHeader())
+    content[start + entry.file_size // 2] ^= 0x10
+    (compiled / "net.nmc").write_bytes(content)
+    finished = nmc(command[0], "net.nmc", *command[1:])
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err.startswith("error: 'net.nmc' is corrupt: its checksum does not match")
+    assert finished.err.count("\n") == 1
+
+
+def test_wrong_run_data_is_refused_in_one_line(nmc, compiled) -> None:
+    save_samples(compiled / "wrong.npz", x=(1, 9), y=(2,))
+    finished = nmc("run", "net.nmc", "--input", "wrong.npz")
+    assert finished.code == 2
+    assert "'wrong.npz'" in finished.err and "[6, 1, 9]" in finished.err
