@@ -13,8 +13,8 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
-from passes.definitions import taken_back
-from passes.rewrite import Emitter, Rule, constant_value, rewrite_calls, shape_of
+from passes.float_rules import rewrite_float_calls
+from passes.rewrite import Emitter, Rule, constant_value, shape_of
 from passes.scalars import scalar_of
 
 _op = relax.op
@@ -168,15 +168,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _named_after_layer(rule: Rule) -> Rule:
-    def named(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
-        result = rule(emitter, call)
-        return None if result is None else taken_back(emitter, result)
-
-    return named
-
-
 @tvm.transform.module_pass(opt_level=0, name="nmc.DecomposeNormalisation")
 def decompose_normalisation(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to the operators of main."""
-    return rewrite_calls(module, {operator: _named_after_layer(rule) for operator, rule in RULES.items()})
+    return rewrite_float_calls(module, RULES)

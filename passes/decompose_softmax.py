@@ -13,8 +13,9 @@ import tvm
 from tvm import ir, relax
 
 from passes.definitions import arguments_of, definition
+from passes.float_rules import rewrite_float_calls
 from passes.matrix_form.unary import unary
-from passes.rewrite import Emitter, Rule, dtype_of, rewrite_calls, shape_of
+from passes.rewrite import Emitter, Rule, shape_of
 
 _op = relax.op
 
@@ -87,11 +88,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _of_floats(rule: Rule) -> Rule:
-    return lambda emitter, call: rule(emitter, call) if dtype_of(call.args[0]) == "float32" else None
-
-
 @tvm.transform.module_pass(opt_level=0, name="nmc.DecomposeSoftmax")
 def decompose_softmax(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to the operators of main."""
-    return rewrite_calls(module, {operator: _of_floats(rule) for operator, rule in RULES.items()})
+    return rewrite_float_calls(module, RULES)

@@ -1,5 +1,4 @@
-"""Looks from a variable back to the call that computed it, in the function that is being built.
-"""
+"""Looks from a variable back to the call that computed it, in the function that is being built."""
 
 from tvm import ir, relax
 
@@ -26,10 +25,3 @@ def arguments_of(emitter: Emitter, expr: relax.Expr, *operators: str) -> tuple[r
     if call is not None and operator_name(call) in operators:
         return tuple(call.args)
     return None
-
-
-def taken_back(emitter: Emitter, expr: relax.Expr) -> relax.Expr:
-    """The call emitted last, when `expr` is its variable: returned by a rule, it gets the layer's own name."""
-    if emitter.bindings and isinstance(expr, relax.Var) and emitter.bindings[-1].var.same_as(expr):
-        return emitter.bindings.pop().value
-    return expr

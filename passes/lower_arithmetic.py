@@ -10,7 +10,7 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
-from passes.definitions import arguments_of, taken_back
+from passes.definitions import arguments_of
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
 from passes.scalars import FLOAT32_HIGHEST, scalar_of
@@ -98,10 +98,9 @@ def _where(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     if arguments_of(emitter, condition, "relax.isnan") is not None and shape_of(otherwise) == shape_of(call):
         return otherwise  # all masks are finite here, so nothing is NaN, and integers have none
     selected = _selected(emitter, condition, _finite(emitter, chosen), _finite(emitter, otherwise))
-    value = emitter.emit(selected)
-    if shape_of(value) == shape_of(call):
-        return taken_back(emitter, value)
-    return _op.broadcast_to(value, list(shape_of(call)))
+    if shape_of(emitter.builder.normalize(selected)) == shape_of(call):
+        return selected
+    return _op.broadcast_to(emitter.emit(selected), list(shape_of(call)))
 
 
 def _extremum(
@@ -145,11 +144,11 @@ def _selected(
     if high == 0.0:
         return _gated(emitter, condition, otherwise, negate=True)
     if low is not None and abs(low) >= MASKING:
-        return _op.add(chosen, _gated(emitter, condition, otherwise, negate=True))
+        return _op.add(chosen, emitter.emit(_gated(emitter, condition, otherwise, negate=True)))
     if high is not None and abs(high) >= MASKING:
-        return _op.add(otherwise, _gated(emitter, condition, chosen, negate=False))
+        return _op.add(otherwise, emitter.emit(_gated(emitter, condition, chosen, negate=False)))
     first = emitter.emit(_gated(emitter, condition, chosen, negate=False))
-    return _op.add(first, _gated(emitter, condition, otherwise, negate=True))
+    return _op.add(first, emitter.emit(_gated(emitter, condition, otherwise, negate=True)))
 
 
 def _gated(emitter: Emitter, condition: relax.Expr, value: relax.Expr, negate: bool) -> relax.Expr:
@@ -181,11 +180,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def _of_floats(rule: Rule) -> Rule:
-    def guarded(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
-        typed = emitter.builder.normalize(call)
-        return rule(emitter, typed) if dtype_of(typed) == "float32" else None
-
-    return guarded
+    return lambda emitter, call: rule(emitter, call) if dtype_of(call) == "float32" else None
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerArithmetic")

@@ -11,8 +11,9 @@ import tvm
 from tvm import ir, relax
 
 from passes.definitions import arguments_of
+from passes.float_rules import rewrite_float_calls
 from passes.matrix_form.unary import unary
-from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
+from passes.rewrite import Emitter, Rule, constant_value, shape_of
 from passes.scalars import FLOAT32_HIGHEST, scalar_of
 
 _op = relax.op
@@ -137,11 +138,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _on_floats(rule: Rule) -> Rule:
-    return lambda emitter, call: rule(emitter, call) if dtype_of(call.args[0]) == "float32" else None
-
-
 @tvm.transform.module_pass(opt_level=0, name="nmc.LowerUnary")
 def lower_unary(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply RULES to the float operators of main."""
-    return rewrite_calls(module, {operator: _on_floats(rule) for operator, rule in RULES.items()})
+    return rewrite_float_calls(module, RULES)

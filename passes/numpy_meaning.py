@@ -1,5 +1,4 @@
-"""What Relax operators compute, in numpy: for passes that evaluate a part of a function at compile time.
-"""
+"""What Relax operators compute, in numpy: for passes that evaluate a part of a function at compile time."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,9 +1,10 @@
 """A spelled-out normalisation has the one form that keeps its precision in integers.
 
-Run after `passes.simplify`, before sums, roots and quotients are lowered. Three spellings are turned round:
+Run after `passes.simplify`, before sums, roots and quotients are lowered. Four spellings are turned round:
 
 - a variance mean(x²) - mean(x)², the difference of two large numbers, becomes the mean of (x - mean(x))²;
 - x·w + (b - mean·w), again a difference of large numbers, becomes (x - mean)·w + b;
+- x / (norm where it is not zero, else 1) becomes x / max(norm, 1e-12), which needs no comparison;
 - d·(r·gamma), with r a root's inverse for each row and gamma constant, becomes (d·r)·gamma: d·r is of order
   one, whatever the model's input, and gamma can move into the weights of what follows.
 """
@@ -15,11 +16,15 @@ from dataclasses import dataclass
 import tvm
 from tvm import ir, relax
 
-from passes.definitions import arguments_of, definition, operator_name, taken_back
-from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
+from passes.definitions import arguments_of, definition, operator_name
+from passes.float_rules import rewrite_float_calls
+from passes.rewrite import Emitter, Rule, constant_value, shape_of
 from passes.scalars import scalar_of
 
 _op = relax.op
+
+SMALLEST_NORM = 1.0e-12
+"""Stands for a norm of zero in a divisor: zero divided by it is zero."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,7 @@ def _variance(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     deviation = emitter.emit(_op.subtract(mean.source, kept))
     square = emitter.emit(_op.multiply(deviation, deviation))
     result = emitter.emit(_op.mean(square, axis=list(mean.axes), keepdims=True))
-    return (
-        taken_back(emitter, result)
-        if shape_of(result) == mean.shape
-        else _op.reshape(result, list(mean.shape))
-    )
+    return result if shape_of(result) == mean.shape else _op.reshape(result, list(mean.shape))
 
 
 def _affine(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
@@ -137,6 +138,28 @@ def _gamma_last(emitter: Emitter, deviation: relax.Expr, weight: relax.Expr) -> 
     return None
 
 
+def _guarded_norm(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    """x over its norm, a number where that is zero, without the comparison: where the norm is zero, x is."""
+    x, divisor = call.args
+    chosen = arguments_of(emitter, divisor, "relax.where")
+    compared = None if chosen is None else arguments_of(emitter, chosen[0], "relax.equal")
+    if chosen is None or compared is None or scalar_of(compared[1]) != 0.0:
+        return None
+    norm = chosen[2]
+    if not compared[0].same_as(norm) or scalar_of(chosen[1]) in (None, 0.0) or not _is_norm(emitter, norm, x):
+        return None
+    return _op.divide(x, emitter.emit(_op.maximum(norm, emitter.constant(SMALLEST_NORM))))
+
+
+def _is_norm(emitter: Emitter, norm: relax.Expr, x: relax.Expr) -> bool:
+    """Whether a tensor is a sum of |x| or of x·x, or a root of one."""
+    for wrapper in ("relax.sqrt", "relax.sum"):
+        inner = arguments_of(emitter, norm, wrapper)
+        norm = norm if inner is None else inner[0]
+    size = arguments_of(emitter, norm, "relax.abs", "relax.multiply")
+    return size is not None and all(factor.same_as(x) for factor in size)
+
+
 def _is_inverse_root(emitter: Emitter, expr: relax.Expr) -> bool:
     call = definition(emitter, expr)
     if call is None:
@@ -155,18 +178,18 @@ def _orders(pair: Sequence[relax.Expr]) -> tuple[tuple[relax.Expr, relax.Expr], 
     return ((first, second), (second, first))
 
 
-DIFFERENCES: Mapping[str, Rule] = {"relax.subtract": _variance, "relax.add": _affine}
+DIFFERENCES: Mapping[str, Rule] = {
+    "relax.subtract": _variance,
+    "relax.add": _affine,
+    "relax.divide": _guarded_norm,
+}
 PRODUCTS: Mapping[str, Rule] = {"relax.multiply": _product}
 """Applied after the others, which look for the products as they were written."""
-
-
-def _of_floats(rule: Rule) -> Rule:
-    return lambda emitter, call: rule(emitter, call) if dtype_of(call.args[0]) == "float32" else None
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.RecogniseNormalisation")
 def recognise_normalisation(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRModule:
     """Apply DIFFERENCES, then PRODUCTS, to the float operators of main."""
     for rules in (DIFFERENCES, PRODUCTS):
-        module = rewrite_calls(module, {operator: _of_floats(rule) for operator, rule in rules.items()})
+        module = rewrite_float_calls(module, rules)
     return module

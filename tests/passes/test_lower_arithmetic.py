@@ -56,8 +56,8 @@ SELECTIONS: dict[str, tuple[Callable[[relax.Expr, relax.Expr, relax.Expr], relax
             "y#2 = multiply(y#1, x1)",
             "y#3 = logical_not(x0)",
             "y#4 = astype(y#3)",
-            "y#6 = multiply(y#4, x2)",
-            "y = add(y#2, y#6)",
+            "y#5 = multiply(y#4, x2)",
+            "y = add(y#2, y#5)",
         ],
     ),
     "of a tensor or zero": (
@@ -66,15 +66,15 @@ SELECTIONS: dict[str, tuple[Callable[[relax.Expr, relax.Expr, relax.Expr], relax
     ),
     "of a mask or a tensor": (
         lambda c, a, b: _op.where(c, constant(_lowest), b),
-        ["y#1 = astype(x0)", "y#3 = multiply(y#1, -3.40282e+38)", "y = add(x2, y#3)"],
+        ["y#1 = astype(x0)", "y#2 = multiply(y#1, -3.40282e+38)", "y = add(x2, y#2)"],
     ),
     "of a tensor or minus infinity": (
         lambda c, a, b: _op.maximum(_op.where(c, a, constant(-np.inf)), constant(_lowest)),
         [
             "y#2 = logical_not(x0)",
             "y#3 = astype(y#2)",
-            "y#5 = multiply(y#3, -3.40282e+38)",
-            "y#1 = add(x1, y#5)",
+            "y#4 = multiply(y#3, -3.40282e+38)",
+            "y#1 = add(x1, y#4)",
             "y = maximum(y#1, -3.40282e+38)",
         ],
     ),
@@ -108,7 +108,9 @@ def test_a_huge_number_survives_being_selected() -> None:
 
     module = build_module(body, ((2,), "bool"), (2,))
     arrays = np.array([True, False]), np.array([0.3, 0.4], np.float32)
-    np.testing.assert_array_equal(run(lower_arithmetic(module), *arrays)[0], np.array([0.3, _lowest], np.float32))
+    np.testing.assert_array_equal(
+        run(lower_arithmetic(module), *arrays)[0], np.array([0.3, _lowest], np.float32)
+    )
 
 
 @pytest.mark.parametrize("operator", [_op.divide, _op.power])
@@ -120,3 +122,8 @@ def test_integers_stay(operator: Callable[..., relax.Expr]) -> None:
 def test_the_power_of_two_computed_tensors_stays() -> None:
     module = build_module(lambda emitter, a, b: _op.power(a, b), (4,), (4,))
     assert listing(lower_arithmetic(module)) == ["y = power(x0, x1)"]
+
+
+def test_a_guard_of_nan_is_dropped() -> None:
+    module = build_module(lambda emitter, x: _op.where(_op.isnan(x), constant(0.0), _op.exp(x)), (4,))
+    assert listing(lower_arithmetic(module)) == ["y#2 = exp(x0)"]

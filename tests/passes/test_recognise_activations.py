@@ -134,7 +134,9 @@ def test_the_recognised_function_has_the_same_values(spelling: str) -> None:
 
 
 def test_a_factor_that_is_missing_or_too_many_is_kept_as_a_gain() -> None:
-    module = build_module(lambda emitter, x: _mul(x, _add(_op.erf(_mul(x, constant(math.sqrt(0.5)))), _one)), (2, 3))
+    module = build_module(
+        lambda emitter, x: _mul(x, _add(_op.erf(_mul(x, constant(math.sqrt(0.5)))), _one)), (2, 3)
+    )
     assert listing(recognise_activations(module)) == ["y#4 = unary[gelu](x0)", "y = multiply(y#4, 2)"]
 
 
@@ -144,7 +146,9 @@ STRANGERS: dict[str, Spelling] = {
     "a bounded activation": lambda x: _min(_op.exp(x), constant(100.0)),
     "x - tanh(x)": lambda x: _sub(x, _op.tanh(x)),
     "1/√(x + eps)": lambda x: _div(_one, _op.sqrt(_add(x, constant(1e-5)))),
-    "a relu slightly scaled after another": lambda x: _add(_max(x, constant(0.001)), _mul(_min(x, _one), _half)),
+    "a relu slightly scaled after another": lambda x: _add(
+        _max(x, constant(0.001)), _mul(_min(x, _one), _half)
+    ),
     "steps": lambda x: _sub(x, _op.floor(x)),
 }
 

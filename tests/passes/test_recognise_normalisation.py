@@ -62,3 +62,16 @@ def test_other_differences_stay() -> None:
 
     module = build_module(body, (2, 8), (2, 8))
     assert listing(recognise_normalisation(module)) == listing(module)
+
+
+def test_a_norm_guarded_against_zero_needs_no_comparison() -> None:
+    def body(emitter: Emitter, x: relax.Expr) -> relax.Expr:
+        norm = emitter.emit(_op.sqrt(_op.sum(_op.multiply(x, x), [-1], keepdims=True)))
+        guarded = _op.where(_op.equal(norm, constant(0.0)), constant(1.0), norm)
+        return _op.divide(x, guarded)
+
+    module = build_module(body, (3, 4))
+    lowered = recognise_normalisation(module)
+    assert not any("equal" in line for line in listing(lowered))
+    x = np.concatenate([random_array(2, 4), np.zeros((1, 4), np.float32)])
+    np.testing.assert_allclose(run(lowered, x)[0], run(module, x)[0], rtol=1e-6)
