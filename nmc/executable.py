@@ -61,7 +61,7 @@ class Executable:
         count = len(next(iter(samples.values()))) if samples else 1
         results = []
         for index in range(count):
-            progress(f"running sample {index + 1} of {count}")
+            progress(f"running: sample {index + 1} of {count}")
             results.append(self.run({name: array[index] for name, array in samples.items()}))
         return {tensor.name: np.stack([result[tensor.name] for result in results]) for tensor in self.outputs}
 

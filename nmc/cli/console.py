@@ -73,7 +73,7 @@ def _finite(value: Any) -> Any:
 
 
 Progress = Callable[[str], None]
-"""Called with the name of each step as it begins."""
+"""Called with each step as it begins; `name: detail` where a step is one of several of that name."""
 
 
 @contextmanager
@@ -109,16 +109,19 @@ def _progress(stream: IO[str]) -> Iterator[Progress]:
 
 
 class _TimedSteps:
-    """Prints the steps that took long, once they are over; a step that fails is over with its error."""
+    """Prints the names that took long, once they are over; a step that fails is over with its error."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._step, self._start = stream, "", 0.0
 
     def begin(self, step: str) -> None:
+        name = step.partition(":")[0]
+        if name == self._step:
+            return
         seconds = time.monotonic() - self._start
         if self._step and seconds >= PROGRESS_SECONDS:
             print(f"{seconds:7.1f} s  {self._step}", file=self._stream, flush=True)
-        self._step, self._start = step, time.monotonic()
+        self._step, self._start = name, time.monotonic()
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def sigmoid_of_gemm(directory, samples: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
 def test_a_model_is_compiled_and_run(nmc, perceptron, target) -> None:
     finished = nmc("compile", "net.onnx", "--target", target, "--calibrate", "data.npz", "-o", "net.nmc")
-    assert (finished.code, finished.err) == (0, "")
+    assert (finished.code, finished.complaints) == (0, [])
     assert nmc("run", "net.nmc", "--input", "data.npz", "-o", "out.npz").code == 0
     samples = np.load(perceptron / "data.npz")["x"]
     outputs = np.load(perceptron / "out.npz")["y"]
@@ -79,8 +79,8 @@ def test_compiling_without_data_is_a_warning(nmc, perceptron) -> None:
     finished = nmc("compile", "net.onnx", "--json")
     assert finished.code == 0
     assert json.loads(finished.out)["model"] == "net"
-    assert finished.err.startswith("warning: ") and finished.err.count("\n") == 1
-    assert "--calibrate" in finished.err
+    (warning,) = finished.complaints
+    assert warning.startswith("warning: ") and "--calibrate" in warning
 
 
 @pytest.mark.parametrize("target", ["gemm-accel", "cpu"])
@@ -92,7 +92,7 @@ def test_the_same_input_gives_the_same_package(nmc, perceptron, target) -> None:
 
 def test_a_check_compares_every_level_with_onnxruntime(nmc, perceptron) -> None:
     finished = nmc("check", "net.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
-    assert (finished.code, finished.err) == (0, "")
+    assert (finished.code, finished.complaints) == (0, [])
     report = json.loads(finished.out)
     assert set(report) == {
         "model", "samples", "bit_exact", "fallback_ops", "levels", "cycles", "utilization"
@@ -118,7 +118,7 @@ def test_a_check_that_is_not_bit_exact_fails(nmc, perceptron, monkeypatch) -> No
     finished = nmc("check", "net.onnx", "--data", "data.npz", "--calibrate", "data.npz", "--json")
     assert finished.code == 1
     assert json.loads(finished.out)["bit_exact"] is False
-    assert finished.err.startswith("error: the accelerator differs from the CPU reference in y")
+    assert finished.complaints[0].startswith("error: the accelerator differs from the CPU reference in y")
 
 
 def test_one_changed_bit_is_a_difference() -> None:
@@ -225,8 +225,8 @@ def test_a_package_with_a_flipped_byte_is_refused_by_every_command(nmc, compiled
     (compiled / "net.nmc").write_bytes(content)
     finished = nmc(command[0], "net.nmc", *command[1:])
     assert (finished.code, finished.out) == (2, "")
-    assert finished.err.startswith("error: 'net.nmc' is corrupt: its checksum does not match")
-    assert finished.err.count("\n") == 1
+    (error,) = finished.complaints
+    assert error.startswith("error: 'net.nmc' is corrupt: its checksum does not match")
 
 
 def test_wrong_run_data_is_refused_in_one_line(nmc, compiled) -> None:

@@ -84,7 +84,8 @@ def test_steps_over_two_seconds_are_reported_on_standard_error(capfd, monkeypatc
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with console.working() as progress:
         progress("reading")
-        progress("calibrating")
+        progress("calibrating: sample 1 of 2")
+        progress("calibrating: sample 2 of 2")
         progress("packing")
     assert capfd.readouterr() == ("", "    8.5 s  calibrating\n")
 
