@@ -197,6 +197,19 @@ def _through_concat(
     return relax.Call(call.op, [relax.Tuple(parts)], call.attrs)
 
 
+def _into_table(
+    emitter: Emitter, uses: Mapping[str, int], x: relax.Var, call: relax.Call, affine: Affine
+) -> relax.Expr | None:
+    """Rows of a constant table are mapped in the table, when all rows are mapped alike."""
+    table = constant_value(call.args[0])
+    alike = all(part.size == part.shape[-1] for part in (affine.factor, affine.offset))
+    if table is None or table.ndim != 2 or int(call.attrs.axis or 0) != 0 or not alike:
+        return None
+    mapped = table * affine.factor.reshape(-1) + affine.offset.reshape(-1)
+    emitter.layer = layer_of(x)
+    return relax.Call(call.op, [emitter.constant(mapped), *call.args[1:]], call.attrs)
+
+
 def _share(numbers: np.ndarray, axis: int, start: int, extent: int) -> np.ndarray:
     if numbers.shape[axis] == 1:
         return numbers
@@ -214,6 +227,7 @@ def _shrunk(numbers: np.ndarray) -> np.ndarray:
 
 RULES: Mapping[str, Push] = {
     "relax.matmul": _into_product,
+    "relax.take": _into_table,
     "relax.reshape": _through_reshape,
     "relax.permute_dims": _through_permute,
     "relax.strided_slice": _through_slice,

@@ -14,6 +14,7 @@ from tvm import ir, relax
 
 from passes.float_rules import rewrite_float_calls
 from passes.matrix_along import matrix_along
+from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, shape_of
 from passes.views import permute, reshape, slice_axis
 
@@ -57,7 +58,7 @@ def _variance(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> relax.Exp
 
 
 def _deviation(emitter: Emitter, x: relax.Expr, axes: Sequence[int]) -> relax.Expr:
-    return emitter.emit(_op.sqrt(_variance(emitter, x, axes)))
+    return emitter.emit(unary(emitter, _variance(emitter, x, axes), "sqrt"))
 
 
 def _tree(

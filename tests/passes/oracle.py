@@ -1,11 +1,13 @@
 """What onnxruntime computes for one ONNX node: the reference that does not share code with TVM or nmc."""
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 from onnx import helper
 
 
-def onnx_node(operator: str, *inputs: np.ndarray, opset: int = 18, **attributes: object) -> np.ndarray:
+def onnx_node(operator: str, *inputs: np.ndarray, opset: int = 18, **attributes: Any) -> np.ndarray:
     """The first output of one node of the standard domain on these inputs."""
     names = [f"input_{index}" for index in range(len(inputs))]
     node = helper.make_node(operator, names, ["output"], **attributes)

@@ -131,6 +131,23 @@ def test_the_parts_of_a_concatenation_get_their_shares() -> None:
     check_same(before, after, (1, 4, 5))
 
 
+def test_rows_of_a_constant_table_are_mapped_in_the_table() -> None:
+    table, factor, offset = random_array(7, 3, seed=1), random_array(3, seed=2), random_array(1, 1, 3, seed=3)
+    before = build_module(
+        lambda emitter, ids: op.add(
+            op.multiply(op.take(constant(table), ids, axis=0), constant(factor)), constant(offset)
+        ),
+        ((2, 4), "int32"),
+    )
+    after = fold_affine(before)
+    ids = np.arange(8, dtype=np.int32).reshape(2, 4) % 7
+    assert operators(after) == ["take"]
+    # the mapped table is rounded once, the mapped rows twice
+    np.testing.assert_allclose(
+        run(after, ids)[0], run(before, ids)[0], rtol=0, atol=2.0**-22 * np.abs(table).max() * 4
+    )
+
+
 def test_a_folded_offset_belongs_to_the_layer_of_the_product() -> None:
     def body(emitter: Emitter, x: relax.Expr) -> relax.Expr:
         product = emitter.bind("conv", op.matmul(x, constant(random_array(1, 5, 3))))

@@ -1,5 +1,7 @@
 """Reductions as products with ones and trees, against numpy in float64."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from tvm import ir, relax
@@ -16,7 +18,7 @@ AXES: list[list[int] | None] = [None, [0], [2], [-1], [0, 3], [1, 2], [2, 0, 1]]
 FLUSHED_TO_ZERO = float(np.finfo(np.float32).tiny)
 """Products below this may be zero."""
 
-NUMPY = {
+NUMPY: dict[str, Callable[..., np.ndarray]] = {
     "sum": np.sum,
     "mean": np.mean,
     "max": np.max,

@@ -21,7 +21,7 @@ TRANSPOSED = {
 
 @dataclass(frozen=True)
 class Case:
-    """A transposed convolution: the shapes of data [N, C, ...] and kernel [C, O/groups, ...], its attributes."""
+    """Shapes of the data [N, C, ...] and of the kernel [C, O/groups, ...], and the attributes."""
 
     data: tuple[int, ...]
     kernel: tuple[int, ...]
