@@ -1,0 +1,37 @@
+// A compiled region: its program and constants, ready to run on arrays.
+#ifndef NMC_REGION_H_
+#define NMC_REGION_H_
+
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "program.h"
+
+namespace nmc {
+
+class Region {
+ public:
+  // Throws ProgramError for damaged bytes or constants of another size than the program says.
+  Region(std::string symbol, std::string_view program_bytes, std::string_view constants);
+
+  const std::string& symbol() const { return symbol_; }
+  const std::string& program_bytes() const { return program_bytes_; }
+  const std::string& constants() const { return constants_; }
+  const Program& program() const { return program_; }
+
+  // Runs the program once: reads program().inputs from `inputs`, writes program().outputs to `outputs`, all dense.
+  // Throws ProgramError for a program that is not valid, and for what only the data can show.
+  void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const;
+
+ private:
+  std::string symbol_;
+  std::string program_bytes_;
+  std::string constants_;
+  Program program_;
+};
+
+}  // namespace nmc
+
+#endif  // NMC_REGION_H_

@@ -1,0 +1,86 @@
+#include "rows.h"
+
+#include <cstring>
+
+#include "fixed_point.h"
+
+namespace nmc {
+
+namespace {
+
+template <typename T>
+void widen(const uint8_t* from, int64_t step, int64_t count, int64_t* values) {
+  if (step == 0) {
+    T value;
+    std::memcpy(&value, from, sizeof(T));
+    std::fill_n(values, count, int64_t{value});
+  } else if (step == static_cast<int64_t>(sizeof(T))) {
+    for (int64_t i = 0; i < count; ++i) {
+      T value;
+      std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+      values[i] = value;
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      T value;
+      std::memcpy(&value, from + i * step, sizeof(T));
+      values[i] = value;
+    }
+  }
+}
+
+template <typename T>
+void narrow(const int64_t* values, int64_t count, uint8_t* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const T value = static_cast<T>(values[i]);
+    std::memcpy(to + i * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+  }
+}
+
+int64_t offset(const Access& access, const Piece& piece) {
+  return access.base + piece.outer * access.outer + piece.row * access.row + piece.column * access.column;
+}
+
+}  // namespace
+
+Access access_of(const isa::Operand& operand) {
+  return {operand.address == isa::kStream, operand.type,         operand.address,
+          operand.pitches[0],              operand.pitches[1], operand.step};
+}
+
+Access access_of(const isa::Destination& destination) {
+  return {destination.address == isa::kStream, destination.type,         destination.address,
+          destination.pitches[0],              destination.pitches[1], bytes_of(destination.type)};
+}
+
+void fetch(const State& state, const Access& access, const Piece& piece, int64_t* values) {
+  if (access.stream) {
+    std::copy_n(state.stream.data() + piece.position, piece.count, values);
+    return;
+  }
+  const uint8_t* from = state.scratchpad.data() + offset(access, piece);
+  switch (access.type) {
+    case isa::Type::kI8: return widen<int8_t>(from, access.column, piece.count, values);
+    case isa::Type::kI16: return widen<int16_t>(from, access.column, piece.count, values);
+    case isa::Type::kI32: return widen<int32_t>(from, access.column, piece.count, values);
+    case isa::Type::kI64: return widen<int64_t>(from, access.column, piece.count, values);
+  }
+}
+
+void put(State& state, const Access& access, const Piece& piece, int64_t* values) {
+  const int64_t maximum = maximum_of(access.type);
+  for (int64_t i = 0; i < piece.count; ++i) values[i] = saturate(values[i], maximum);
+  if (access.stream) {
+    std::copy_n(values, piece.count, state.stream.data() + piece.position);
+    return;
+  }
+  uint8_t* to = state.scratchpad.data() + offset(access, piece);
+  switch (access.type) {
+    case isa::Type::kI8: return narrow<int8_t>(values, piece.count, to);
+    case isa::Type::kI16: return narrow<int16_t>(values, piece.count, to);
+    case isa::Type::kI32: return narrow<int32_t>(values, piece.count, to);
+    case isa::Type::kI64: return narrow<int64_t>(values, piece.count, to);
+  }
+}
+
+}  // namespace nmc

@@ -1,0 +1,50 @@
+// The memories of one accelerator, and the commands that change them.
+#ifndef NMC_STATE_H_
+#define NMC_STATE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "program.h"
+#include "table.h"
+
+namespace nmc {
+
+struct State {
+  explicit State(const Program& program)
+      : machine(program.machine),
+        dram(static_cast<size_t>(program.dram_bytes())),
+        scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes)),
+        accumulators(static_cast<size_t>(program.machine.accumulator_entries)),
+        tables(static_cast<size_t>(program.machine.table_slots)) {}
+
+  isa::Machine machine;
+  std::vector<uint8_t> dram;
+  std::vector<uint8_t> scratchpad;
+  std::vector<int64_t> accumulators;
+  std::vector<Table> tables;
+  std::vector<int64_t> stream;  // what the last command of a chain left for the next
+};
+
+constexpr int64_t kAccumulatorLimit = int64_t{1} << 47;
+
+// Each executes one command completely. Its addresses must be in bounds, as the validator proves; what only the data
+// can show (an index, a table's contents, a sum beyond 48 bits) throws ProgramError.
+void execute(const isa::Load& command, State& state);
+void execute(const isa::Gather& command, State& state);
+void execute(const isa::LoadTable& command, State& state);
+void execute(const isa::Store& command, State& state);
+void execute(const isa::Gemm& command, State& state);
+void execute(const isa::Mac& command, State& state);
+void execute(const isa::Drain& command, State& state);
+void execute(const isa::Hadamard& command, State& state);
+void execute(const isa::Add& command, State& state);
+void execute(const isa::Pwl& command, State& state);
+// The list order of a validated program is one in which no WAIT has to wait.
+inline void execute(const isa::Signal&, State&) {}
+inline void execute(const isa::Wait&, State&) {}
+inline void execute(const isa::End&, State&) {}
+
+}  // namespace nmc
+
+#endif  // NMC_STATE_H_

@@ -1,0 +1,48 @@
+// A table of line segments as the table memory holds it, and the address of a value in it.
+#ifndef NMC_TABLE_H_
+#define NMC_TABLE_H_
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace nmc {
+
+struct Segment {
+  int64_t intercept = 0;
+  int32_t slope = 0;
+  int32_t shift = 0;
+};
+
+struct Table {
+  enum class Addressing : uint8_t { kUniform, kOctave, kBreakpoints };
+
+  Addressing addressing = Addressing::kUniform;
+  bool negative_half = false;  // octaves: a second half of the segments is for x < 0
+  int shift = 0;
+  int mantissa_bits = 0;
+  int64_t origin = 0;
+  int32_t e_min = 0;
+  std::vector<int32_t> breakpoints;
+  std::vector<Segment> segments;
+  int64_t stored_bytes = 0;
+
+  // The segment for x, as nmc/quant/fixed_point.py defines it.
+  int64_t address(int64_t x) const;
+  // (slope·x + intercept, rounded) >> shift, not yet saturated.
+  int64_t evaluate(int64_t x) const {
+    const Segment& segment = segments[static_cast<size_t>(address(x))];
+    return (segment.slope * x + segment.intercept + ((int64_t{1} << segment.shift) >> 1)) >> segment.shift;
+  }
+
+ private:
+  int64_t octave_address(int64_t x) const;
+};
+
+// The table at the front of `bytes` (see targets/gemm_accel/tables.py); throws ProgramError for one that does not fit
+// a slot of `entries` segments, or holds a number that the hardware's fields cannot.
+Table parse_table(std::string_view bytes, int64_t entries);
+
+}  // namespace nmc
+
+#endif  // NMC_TABLE_H_
