@@ -15,7 +15,7 @@ from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, ranges_of
-from targets.gemm_accel.codegen.tiling import SCALE_BYTES, TRANSFER_CYCLES
+from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, TRANSFER_CYCLES
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import View, bounded, permuted
 
@@ -130,7 +130,8 @@ def _estimated_cycles(assembly: Assembly, operation: Depthwise, tile: Shape) -> 
     tiles = math.prod(math.ceil(extent / step) for extent, step in zip(shape, tile, strict=True))
     blocks = math.ceil(tile[3] / config.columns)
     positions = tile[1] * tile[2]
-    compute = positions * blocks * len(operation.weights) * (2 if operation.x.buffer.dtype == "int32" else 1)
+    passes = positions * blocks * (2 if operation.x.buffer.dtype == "int32" else 1)
+    compute = len(operation.weights) * (passes + COMMAND_CYCLES)
     element, width = operation.x.buffer.element_bytes, config.dram_bytes_per_cycle
     run = math.ceil(tile[3] * element / width)
     rows, columns = _patch_extents(operation, tile)

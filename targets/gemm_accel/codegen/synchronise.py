@@ -54,8 +54,10 @@ class _Memory:
 
     def replace(self, first: int, last: int, history: _History) -> None:
         """Gives the ranges first..last one history."""
-        self.starts[first + 1 : last] = []
-        self.histories[first:last] = [history]
+        if last - first > 1:
+            self.starts[first + 1 : last] = []
+            self.histories[first + 1 : last] = []
+        self.histories[first] = history
 
 
 def _new_history() -> _History:
@@ -80,7 +82,7 @@ class Synchroniser:
             if access.stop > access.start:
                 self._record(queue, number, access, needed)
         known = self._known[queue]
-        late = [other for other in range(len(QUEUES)) if other != queue and needed[other] > known[other]]
+        late = [other for other in range(len(QUEUES)) if needed[other] > known[other]]
         # what one of them has waited for itself needs no wait of its own
         waits = [
             other
@@ -101,19 +103,19 @@ class Synchroniser:
     def _record(self, queue: int, number: int, access: Access, needed: list[int]) -> None:
         memory = self._memories.setdefault(access.memory, _Memory())
         first, last = memory.touched(access.start, access.stop)
-        combined = _new_history()
-        for history in memory.histories[first:last]:
-            for other in range(len(QUEUES)):
-                combined.written[other] = max(combined.written[other], history.written[other])
-                combined.read[other] = max(combined.read[other], history.read[other])
+        combined = memory.histories[first]
+        for history in memory.histories[first + 1 : last]:
+            combined = _History(
+                list(map(max, combined.written, history.written)), list(map(max, combined.read, history.read))
+            )
         for other in range(len(QUEUES)):
             if other != queue:
-                reads = combined.read[other] if access.writes else NEVER
-                needed[other] = max(needed[other], combined.written[other], reads)
+                before = max(combined.written[other], combined.read[other] if access.writes else NEVER)
+                if before > needed[other]:
+                    needed[other] = before
         if access.writes:
             combined = _new_history()
             combined.written[queue] = number
         else:
             combined.read[queue] = number
         memory.replace(first, last, combined)
-

@@ -2,14 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.scratchpad import aligned
 from targets.gemm_accel.codegen.tiles import balanced
 
-TRANSFER_CYCLES = 8
+TRANSFER_CYCLES = 16
 """What a further transfer is taken to cost beside its beats, so that equal choices prefer larger tiles."""
+COMMAND_CYCLES = 16
+"""What a further command of the array is taken to cost beside its work, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +47,37 @@ def choose_tile(
 ) -> GemmTile:
     """The tile of least estimated cycles; `step_bytes` gives what the epilogue needs for a tile of m rows, n columns."""
     best: tuple[float, GemmTile] | None = None
-    for tile in _candidates(shape):
-        single = tile.m >= shape.m and tile.n >= shape.n and shape.groups == 1
-        if tile.m * tile.n > accumulator_entries // (1 if single else 2):
+    for m, n in itertools.product(_sizes(shape.m, shape.array_rows), _sizes(shape.n, shape.array_columns)):
+        single = m >= shape.m and n >= shape.n and shape.groups == 1
+        if m * n > accumulator_entries // (1 if single else 2):
             continue
-        if operand_bytes(shape, tile) + step_bytes(tile.m, tile.n) > scratchpad_bytes:
-            continue
-        cycles = estimated_cycles(shape, tile)
-        if best is None or cycles < best[0]:
-            best = (cycles, tile)
+        room = scratchpad_bytes - step_bytes(m, n)
+        for tile in _fitting_depths(shape, m, n, room):
+            cycles = estimated_cycles(shape, tile)
+            if best is None or cycles < best[0]:
+                best = (cycles, tile)
     assert best is not None, "a tile of one element fits into every accelerator"
     return best[1]
 
 
-def _candidates(shape: GemmShape) -> Iterator[GemmTile]:
-    ms = _sizes(shape.m, shape.array_rows)
-    ns = _sizes(shape.n, shape.array_columns)
-    ks = _sizes(shape.k, shape.array_rows)
-    orders = (False, True)
-    for m, n, k, rows_outside in itertools.product(ms, ns, ks, orders):
-        yield GemmTile(m, n, k, rows_outside)
+def _fitting_depths(shape: GemmShape, m: int, n: int, room: int) -> list[GemmTile]:
+    """The tiles of m rows and n columns in both orders, as deep as fits."""
+    for k in reversed(_sizes(shape.k, shape.array_rows)):
+        tile = GemmTile(m, n, k, False)
+        if operand_bytes(shape, tile) <= room:
+            return [tile, GemmTile(m, n, k, True)]
+    return []
 
 
 def _sizes(extent: int, unit: int) -> list[int]:
     """Tile extents worth trying: the whole, equal parts of it in whole units, and less than a unit for tiny memories."""
     sizes = {extent, min(extent, unit), 1}
-    for size in (unit * count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)):
-        if size < extent:
-            part = balanced(extent, size)
-            sizes |= {size, min(size, -(-part // unit) * unit), part}
+    size = unit
+    while size < extent:
+        for near in (size, size + size // 2):
+            part = balanced(extent, min(near, extent))
+            sizes |= {min(near, extent), min(extent, -(-part // unit) * unit)}
+        size *= 2
     return sorted(sizes)
 
 
@@ -102,7 +106,7 @@ def estimated_cycles(shape: GemmShape, tile: GemmTile) -> float:
     k_tiles = math.ceil(shape.k / tile.k)
     blocks = math.ceil(tile.k / shape.array_rows) * math.ceil(tile.n / shape.array_columns)
     compute = blocks * max(tile.m * (2 if shape.wide else 1), shape.array_rows)
-    compute *= m_tiles * n_tiles * k_tiles * shape.groups
+    compute = (compute + COMMAND_CYCLES) * m_tiles * n_tiles * k_tiles * shape.groups
     a_loads, b_loads = (1, m_tiles) if tile.rows_outside else (n_tiles, 1)
     if k_tiles > 1:
         a_loads, b_loads = n_tiles, m_tiles
