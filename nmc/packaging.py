@@ -25,6 +25,8 @@ from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
 from targets.cpu.matmul import ScheduleMatmul
 from targets.gemm_accel import isa
+from targets.gemm_accel.byoc import run_codegen
+from targets.gemm_accel.byoc import run_codegen
 
 PORTABLE = Target({"kind": "llvm"})
 """Host code for any processor of this family: a package runs elsewhere, and with the same result."""
@@ -190,7 +192,7 @@ def _host_library(compilation: Compilation) -> bytes | None:
         return _library(compilation.levels[LEVELS[compilation.options.level]])
     if compilation.border is not None:
         return None
-    return _library(relax.transform.RunCodegen()(compilation.partitioned))
+    return _library(run_codegen(compilation.partitioned, compilation.regions))
 
 
 def _library(module: ir.IRModule) -> bytes:
