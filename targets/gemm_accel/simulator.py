@@ -22,6 +22,10 @@ class Simulator:
         self._program = program
         self._module = create_module(SYMBOL, program.to_bytes(), constants)
 
+    def validate(self) -> None:
+        """Proves that the program is one that the accelerator executes; raises ProgramError, naming the command, if not."""
+        self._module[f"{SYMBOL}.validate"]()
+
     def run(self, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """Runs the program once on an array for each input, of exactly its shape and type; returns an array an output.
 

@@ -102,6 +102,9 @@ class AcceleratorModule : public ffi::ModuleObj {
           translated([&] { run_packed(*region, arguments); });
         });
       }
+      if (wanted == region->symbol() + ".validate") {
+        return ffi::Function::FromTyped([region] { translated([&] { region->validate(); }); });
+      }
     }
     return std::nullopt;
   }

@@ -4,6 +4,7 @@
 
 #include "errors.h"
 #include "state.h"
+#include "validate.h"
 
 namespace nmc {
 
@@ -17,7 +18,12 @@ Region::Region(std::string symbol, std::string_view program_bytes, std::string_v
   }
 }
 
+void Region::validate() const {
+  std::call_once(validated_, [this] { nmc::validate(program_, constants_); });
+}
+
 void Region::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const {
+  validate();
   State state(program_);
   std::memcpy(state.dram.data(), constants_.data(), constants_.size());
   for (size_t i = 0; i < inputs.size(); ++i) {

@@ -21,6 +21,9 @@ class Region {
   const std::string& constants() const { return constants_; }
   const Program& program() const { return program_; }
 
+  // Throws ProgramError for a program that the accelerator refuses; proves it once, however often it is asked.
+  void validate() const;
+
   // Runs the program once: reads program().inputs from `inputs`, writes program().outputs to `outputs`, all dense.
   // Throws ProgramError for a program that is not valid, and for what only the data can show.
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const;
@@ -30,6 +33,7 @@ class Region {
   std::string program_bytes_;
   std::string constants_;
   Program program_;
+  mutable std::once_flag validated_;
 };
 
 }  // namespace nmc

@@ -1,0 +1,182 @@
+#include "rules.h"
+
+#include "errors.h"
+#include "footprint.h"
+
+namespace nmc {
+
+namespace {
+
+// A transfer or block of more elements is refused, so that no sum of addresses overflows 64 bits.
+constexpr int64_t kMostElements = int64_t{1} << 31;
+constexpr int64_t kMostDram = int64_t{1} << 41;
+constexpr int64_t kDepthLimit = int64_t{1} << 16;  // 2^16 products of 46 bits stay below 2^63
+constexpr int32_t kAddMultiplierLimit = 1 << 30;
+
+template <size_t N>
+void check_counts(const std::array<uint32_t, N>& counts) {
+  int64_t elements = 1;
+  for (const int64_t count : counts) {
+    if (count == 0) fail("an extent is 0");
+    if (count > kMostElements / elements) fail("it has more than 2^31 elements");
+    elements *= count;
+  }
+}
+
+void check_shift(int shift, int least) {
+  if (shift < least || shift > 62) fail("its shift is ", shift, "; it must be ", least, " to 62");
+}
+
+void check_result(const isa::Destination& destination) {
+  if (destination.type == isa::Type::kI64) fail("its result is i64; results are i8, i16 or i32");
+}
+
+void check_value(const char* name, const isa::Operand& operand) {
+  if (operand.type == isa::Type::kI64) fail("'", name, "' is i64; it must be i8, i16 or i32");
+}
+
+void check_resident(const char* name, const isa::Operand& operand) {
+  check_value(name, operand);
+  if (operand.address == isa::kStream) fail("'", name, "' is the stream; it must lie in the scratchpad");
+}
+
+void check_factors(const isa::Operand& a, const isa::Operand& b) {
+  check_value("a", a);
+  check_resident("b", b);
+  if (a.type == isa::Type::kI32 && b.type == isa::Type::kI32) fail("both factors are i32; one may be");
+}
+
+template <typename Transfer>
+void check_transfer(const Transfer& transfer) {
+  check_counts(transfer.counts);
+  if (transfer.dram > kMostDram || transfer.dram < -kMostDram) fail("'dram' is ", transfer.dram, ", which is nowhere");
+}
+
+struct Rules {
+  const isa::Machine& machine;
+
+  void operator()(const isa::Load& load) const {
+    check_transfer(load);
+    if (load.y.limit < 0 || load.x.limit < 0) fail("a bound has the negative limit ", std::min(load.y.limit, load.x.limit));
+  }
+
+  void operator()(const isa::Gather& gather) const {
+    check_transfer(gather);
+    if (gather.index_limit == 0 || gather.index_limit > kMostElements) fail("its table has ", gather.index_limit, " rows");
+    if (gather.index > kMostDram || gather.index < 0) fail("'index' is ", gather.index, ", which is nowhere");
+  }
+
+  void operator()(const isa::LoadTable& load) const { check_slot(load.slot); }
+
+  void operator()(const isa::Store& store) const { check_transfer(store); }
+
+  void operator()(const isa::Gemm& gemm) const {
+    check_counts(std::array<uint32_t, 3>{gemm.m, gemm.n, 1});
+    check_counts(std::array<uint32_t, 3>{gemm.m, gemm.k, 1});
+    check_counts(std::array<uint32_t, 3>{gemm.k, gemm.n, 1});
+    if (gemm.k > kDepthLimit) fail("k is ", gemm.k, "; it must be at most ", kDepthLimit);
+    if (gemm.a_type == isa::Type::kI64) fail("'a' is i64; it must be i8, i16 or i32");
+    if (gemm.b_type > isa::Type::kI16) fail("'b' is wide; it must be i8 or i16");
+    check_flag(gemm.accumulate);
+  }
+
+  void operator()(const isa::Mac& mac) const {
+    check_counts(mac.counts);
+    check_resident("a", mac.a);
+    check_factors(mac.a, mac.b);
+    check_flag(mac.accumulate);
+  }
+
+  void operator()(const isa::Drain& drain) const {
+    check_counts(std::array<uint32_t, 2>{drain.rows, drain.columns});
+    check_result(drain.destination);
+  }
+
+  void operator()(const isa::Hadamard& command) const {
+    check_counts(command.counts);
+    check_factors(command.a, command.b);
+    check_shift(command.shift, 17);
+    check_result(command.destination);
+  }
+
+  void operator()(const isa::Add& command) const {
+    check_counts(command.counts);
+    check_value("a", command.a);
+    check_resident("b", command.b);
+    for (const int32_t multiplier : {command.multiplier_a, command.multiplier_b}) {
+      if (multiplier >= kAddMultiplierLimit || multiplier <= -kAddMultiplierLimit) {
+        fail("a multiplier is ", multiplier, "; it must be below 2^30 in magnitude");
+      }
+    }
+    check_shift(command.shift, 1);
+    check_result(command.destination);
+  }
+
+  void operator()(const isa::Pwl& command) const {
+    check_counts(command.counts);
+    check_value("a", command.a);
+    check_slot(command.slot);
+    check_result(command.destination);
+  }
+
+  void operator()(const isa::Signal& signal) const { check_semaphore(signal.semaphore); }
+  void operator()(const isa::Wait& wait) const { check_semaphore(wait.semaphore); }
+  void operator()(const isa::End&) const {}
+
+  static void check_flag(uint8_t accumulate) {
+    if (accumulate > 1) fail("'accumulate' is ", int{accumulate}, "; it must be 0 or 1");
+  }
+
+  void check_slot(int64_t slot) const {
+    if (slot >= machine.table_slots) fail("there is no table slot ", slot, " among ", machine.table_slots);
+  }
+
+  void check_semaphore(int64_t semaphore) const {
+    if (semaphore >= machine.semaphores) fail("there is no semaphore ", semaphore, " among ", machine.semaphores);
+  }
+};
+
+// Whether elements [o, r, c] of both lie at the same place for all indices.
+bool in_place(const isa::Operand& operand, const isa::Destination& destination, const std::array<uint32_t, 3>& counts) {
+  return operand.address == destination.address && operand.type == destination.type &&
+         (counts[0] == 1 || operand.pitches[0] == destination.pitches[0]) &&
+         (counts[1] == 1 || operand.pitches[1] == destination.pitches[1]) &&
+         (counts[2] == 1 || operand.step == bytes_of(destination.type));
+}
+
+void check_separate(const char* name, const isa::Operand& operand, const isa::Destination& destination,
+                    const std::array<uint32_t, 3>& counts, const std::vector<Access>& accesses) {
+  if (operand.address == isa::kStream || in_place(operand, destination, counts)) return;
+  const Access *read = nullptr, *written = nullptr;
+  for (const Access& access : accesses) {
+    if (access.operand == std::string_view(name)) read = &access;
+    if (access.writes) written = &access;
+  }
+  if (read == nullptr || written == nullptr) return;
+  for (const Range& from : read->parts) {
+    for (const Range& to : written->parts) {
+      if (from.overlaps(to)) {
+        fail("its result overlaps '", name, "' at scratchpad byte ", std::max(from.start, to.start),
+             ", and is not in its place");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void check_fields(const isa::Command& command, const isa::Machine& machine) { std::visit(Rules{machine}, command); }
+
+void check_overlap(const isa::Command& command, const std::vector<Access>& accesses) {
+  if (const auto* add = std::get_if<isa::Add>(&command)) {
+    check_separate("a", add->a, add->destination, add->counts, accesses);
+    check_separate("b", add->b, add->destination, add->counts, accesses);
+  } else if (const auto* hadamard = std::get_if<isa::Hadamard>(&command)) {
+    check_separate("a", hadamard->a, hadamard->destination, hadamard->counts, accesses);
+    check_separate("b", hadamard->b, hadamard->destination, hadamard->counts, accesses);
+  } else if (const auto* pwl = std::get_if<isa::Pwl>(&command)) {
+    check_separate("a", pwl->a, pwl->destination, pwl->counts, accesses);
+  }
+}
+
+}  // namespace nmc
