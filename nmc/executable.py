@@ -11,7 +11,7 @@ from nmc.data import checked_inputs
 from nmc.errors import PackageError
 from nmc.manifest import BorderTensor, Manifest, PackageTensor
 from nmc.package import HOST, Package, read_package, write_package
-from nmc.programs import programs_of
+from nmc.programs import check_accelerator
 from nmc.quant import fixed_point
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Executable:
 
     def __init__(self, package: Package) -> None:
         """Prepares a package to run; raises PackageError when this nmc's accelerator is not the package's."""
+        check_accelerator(package.manifest)
         self.package = package
         self._backend: Backend = HostBackend(package) if package.host is not None else BorderBackend(package)
 
@@ -87,26 +88,30 @@ class BorderBackend:
     """The whole model is one command stream: the host only converts floats to integers and back."""
 
     def __init__(self, package: Package) -> None:
-        from targets.gemm_accel.simulator import Simulator
+        from targets.gemm_accel.runtime import create_module
 
         self._manifest = package.manifest
         border, regions = package.manifest.border, package.manifest.regions
         if border is None or [region.symbol for region in regions] != [border.symbol]:
             model = package.manifest.model
-            raise PackageError(
-                f"the package of '{model}' has neither one command stream nor host code to run"
-            )
+            raise PackageError(f"the package of '{model}' has neither one command stream nor host code")
         self._border = border
-        (self._program,) = programs_of(package)
-        self._simulator = Simulator(self._program, package.region_constants(0))
+        module = create_module(border.symbol, package.region_program(0), package.region_constants(0))
+        self._function: Any = module[border.symbol]
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Takes checked arrays in the order of the inputs, returns the outputs in order."""
+        import tvm_ffi
+
         values = {tensor.name: value for tensor, value in zip(self._manifest.inputs, inputs, strict=True)}
-        crossing = zip(self._program.inputs, self._border.inputs, strict=True)
-        integers = {inner.name: _to_accelerator(outer, values[outer.name]) for inner, outer in crossing}
-        results = self._simulator.run(integers)
-        leaving = zip(self._program.outputs, self._border.outputs, self._manifest.outputs, strict=True)
-        return [_from_accelerator(tensor, results[inside.name], user) for inside, tensor, user in leaving]
+        given = [_to_accelerator(tensor, values[tensor.name]) for tensor in self._border.inputs]
+        leaving = list(zip(self._border.outputs, self._manifest.outputs, strict=True))
+        results = [np.zeros(user.shape, tensor.dtype) for tensor, user in leaving]
+        self._function(*(tvm_ffi.from_dlpack(array) for array in [*given, *results]))
+        return [
+            _from_accelerator(tensor, result, user)
+            for (tensor, user), result in zip(leaving, results, strict=True)
+        ]
 
 
 class HostBackend:
@@ -142,7 +147,8 @@ class HostBackend:
 def _to_accelerator(tensor: BorderTensor, value: np.ndarray) -> np.ndarray:
     dtype = np.dtype(tensor.dtype)
     if tensor.scale is None:
-        return value.astype(dtype)
+        # always a copy: DLPack takes only writable arrays, though nothing writes to this one
+        return np.array(value, dtype, order="C")
     return fixed_point.quantise(value, tensor.scale, dtype.itemsize * 8).astype(dtype)
 
 
