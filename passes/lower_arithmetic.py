@@ -4,7 +4,7 @@ Run after the composites are recognised and before `passes.lower_unary`. What st
 of integers, floor division, powers of two computed tensors (a negative base has no logarithm), comparisons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tvm
@@ -13,7 +13,7 @@ from tvm import ir, relax
 from passes.definitions import arguments_of
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
-from passes.scalars import FLOAT32_HIGHEST, scalar_of
+from passes.scalars import FINITE_INFINITY, scalar_of
 
 _op = relax.op
 
@@ -124,11 +124,23 @@ def _same(a: relax.Expr, b: relax.Expr) -> bool:
 
 
 def _finite(emitter: Emitter, expr: relax.Expr) -> relax.Expr:
-    """A constant with its infinities replaced by the largest finite numbers."""
+    """A constant with finite numbers for its infinities; anything else as it is."""
     value = constant_value(expr)
-    if value is None or np.isfinite(value).all():
+    if value is None or not np.isinf(value).any():
         return expr
-    return emitter.constant(np.nan_to_num(value, nan=np.nan, posinf=FLOAT32_HIGHEST, neginf=-FLOAT32_HIGHEST))
+    finite = np.nan_to_num(value, nan=np.nan, posinf=FINITE_INFINITY, neginf=-FINITE_INFINITY)
+    return emitter.constant(finite)
+
+
+def _with_finite_masks(operator: Callable[..., relax.Expr]) -> Rule:
+    """A mask of minus infinity as a finite one: nothing computed may be infinite, or zero times it is NaN."""
+
+    def rule(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+        finite = [_finite(emitter, argument) for argument in call.args]
+        changed = any(not new.same_as(old) for new, old in zip(finite, call.args, strict=True))
+        return operator(*finite) if changed else None
+
+    return rule
 
 
 def _selected(
@@ -176,6 +188,9 @@ RULES: Mapping[str, Rule] = {
     "relax.negative": _negative,
     "relax.square": _square,
     "relax.where": _where,
+    "relax.add": _with_finite_masks(_op.add),
+    "relax.subtract": _with_finite_masks(_op.subtract),
+    "relax.multiply": _with_finite_masks(_op.multiply),
 }
 
 

@@ -6,7 +6,10 @@ from tvm import relax
 from passes.rewrite import constant_value, shape_of
 
 FLOAT32_HIGHEST = float(np.finfo(np.float32).max)
-"""The largest finite float32; its negative stands for minus infinity where a model masks."""
+"""The largest finite float32."""
+
+FINITE_INFINITY = FLOAT32_HIGHEST / 4.0
+"""Stands for infinity in constants: up to four masks can be added without overflow, and zero times it is zero."""
 
 
 def scalar_of(expr: relax.Expr, partner: relax.Expr | None = None) -> float | None:

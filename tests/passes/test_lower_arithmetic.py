@@ -69,13 +69,13 @@ SELECTIONS: dict[str, tuple[Callable[[relax.Expr, relax.Expr, relax.Expr], relax
         ["y#1 = astype(x0)", "y#2 = multiply(y#1, -3.40282e+38)", "y = add(x2, y#2)"],
     ),
     "of a tensor or minus infinity": (
-        lambda c, a, b: _op.maximum(_op.where(c, a, constant(-np.inf)), constant(_lowest)),
+        lambda c, a, b: _op.exp(_op.where(c, a, constant(-np.inf))),
         [
             "y#2 = logical_not(x0)",
             "y#3 = astype(y#2)",
-            "y#4 = multiply(y#3, -3.40282e+38)",
+            "y#4 = multiply(y#3, -8.50706e+37)",
             "y#1 = add(x1, y#4)",
-            "y = maximum(y#1, -3.40282e+38)",
+            "y = exp(y#1)",
         ],
     ),
     "of the larger": (lambda c, a, b: _op.where(_op.greater(a, b), a, b), ["y = maximum(x1, x2)"]),
@@ -127,3 +127,16 @@ def test_the_power_of_two_computed_tensors_stays() -> None:
 def test_a_guard_of_nan_is_dropped() -> None:
     module = build_module(lambda emitter, x: _op.where(_op.isnan(x), constant(0.0), _op.exp(x)), (4,))
     assert listing(lower_arithmetic(module)) == ["y#2 = exp(x0)"]
+
+
+def test_a_row_that_is_masked_by_infinities_stays_finite() -> None:
+    mask = constant(np.array([[0.0, -np.inf], [-np.inf, -np.inf]]))
+    keep = relax.const(np.array([[True], [False]]), "bool")
+    module = build_module(
+        lambda emitter, x: _op.where(keep, _op.nn.softmax(_op.add(_op.add(x, mask), mask)), constant(0.0)),
+        (2, 2),
+    )
+    x = random_array(2, 2)
+    np.testing.assert_array_equal(
+        run(lower_arithmetic(module), x)[0], np.array([[1.0, 0.0], [0.0, 0.0]], np.float32)
+    )
