@@ -6,7 +6,6 @@ the simulated speed, and the instructions of one convolution.
 """
 
 import sys
-from itertools import islice
 from pathlib import Path
 
 from models.model import Model
@@ -59,11 +58,16 @@ def print_accuracy(model: Model, report: CheckReport) -> None:
 
 
 def print_convolution(package: Package, path: Path) -> None:
-    """Prints the first instructions of the first convolution, which read its input through im2col strides."""
+    """Prints the instructions of the first convolution, as far as its first results."""
     layer = next(layer.name for layer in package.manifest.layers if layer.operator == "Conv")
-    print(f"The first instructions of '{layer}'; all of them: nmc dump {path} --layer '{layer}'")
-    for line in islice(dump_text(package, layer).splitlines(), DUMPED_COMMANDS):
+    lines = dump_text(package).splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.endswith(f"; {layer}"))
+    end = next(number for number in range(begin, len(lines)) if lines[number].startswith("STORE"))
+    print(f"The first instructions of '{layer}', from its input to its first results:")
+    shown = [line for line in lines[begin : end + 1] if not line.startswith(("SIGNAL", "WAIT"))]
+    for line in shown[:DUMPED_COMMANDS]:
         print(f"  {line}")
+    print(f"Without SIGNAL and WAIT; all of them: nmc dump {path}")
 
 
 if __name__ == "__main__":
