@@ -1,6 +1,7 @@
 """Runs a program on the simulated accelerator, on numpy arrays."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,28 @@ SYMBOL = "program"
 Integers = NDArray[Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """When each command runs: simulated cycles, from the model that sim/timing.h states.
+
+    starts, ends, busy and dram_bytes are int64 arrays with an element a command: the cycle in which it occupies its unit
+    (array, drain unit or DRAM port) or, of a WAIT, begins to hold its queue; the cycle in which it is complete; how many
+    cycles it occupies its unit (0 in the chain of another command); the DRAM bytes it moves. `cycles` is when all is
+    complete; array_cycles, drain_cycles and port_cycles are how long each unit was occupied.
+    """
+
+    cycles: int
+    array_cycles: int
+    drain_cycles: int
+    port_cycles: int
+    bytes_read: int
+    bytes_written: int
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    busy: NDArray[np.int64]
+    dram_bytes: NDArray[np.int64]
+
+
 class Simulator:
     """The accelerator with a program and its constants in DRAM. Raises ProgramError when they do not fit each other."""
 
@@ -25,6 +48,13 @@ class Simulator:
     def validate(self) -> None:
         """Proves that the program is one that the accelerator executes; raises ProgramError, naming the command, if not."""
         self._module[f"{SYMBOL}.validate"]()
+
+    def profile(self) -> Timing:
+        """The timing of one run, which depends on no data; raises ProgramError for a program that is not valid."""
+        commands = np.zeros((len(self._program.commands), 4), np.int64)
+        totals = np.zeros(6, np.int64)
+        self._module[f"{SYMBOL}.profile"](tvm_ffi.from_dlpack(commands), tvm_ffi.from_dlpack(totals))
+        return Timing(*totals.tolist(), *np.ascontiguousarray(commands.T))
 
     def run(self, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """Runs the program once on an array for each input, of exactly its shape and type; returns an array an output.

@@ -75,6 +75,23 @@ void run_packed(const Region& region, ffi::PackedArgs arguments) {
   region.run(inputs, outputs);
 }
 
+// Writes start, end, busy cycles and DRAM bytes of each command to int64 [commands, 4], and to int64 [6] the cycles of
+// the whole, the busy cycles of array, drain unit and DRAM port, and the bytes read and written.
+void write_timing(const Region& region, const ffi::TensorView& commands, const ffi::TensorView& totals) {
+  const Timing timing = region.profile();
+  const int64_t count = static_cast<int64_t>(timing.commands.size());
+  const Tensor expected_commands{"commands", 0, isa::Type::kI64, {count, 4}}, expected_totals{"totals", 0, isa::Type::kI64, {6}};
+  auto* each = static_cast<int64_t*>(data_of(commands, expected_commands, region.symbol()));
+  for (const CommandTiming& command : timing.commands) {
+    for (const int64_t number : {command.start, command.end, command.busy, command.bytes}) *each++ = number;
+  }
+  auto* total = static_cast<int64_t*>(data_of(totals, expected_totals, region.symbol()));
+  for (const int64_t number : {timing.cycles, timing.array_cycles, timing.drain_cycles, timing.port_cycles,
+                               timing.bytes_read, timing.bytes_written}) {
+    *total++ = number;
+  }
+}
+
 void append_number(std::string& to, uint64_t number) {
   for (int i = 0; i < 8; ++i) to.push_back(static_cast<char>(number >> (8 * i)));
 }
@@ -100,6 +117,11 @@ class AcceleratorModule : public ffi::ModuleObj {
       if (wanted == region->symbol()) {
         return ffi::Function::FromPacked([region](ffi::PackedArgs arguments, ffi::Any*) {
           translated([&] { run_packed(*region, arguments); });
+        });
+      }
+      if (wanted == region->symbol() + ".profile") {
+        return ffi::Function::FromTyped([region](const ffi::TensorView& commands, const ffi::TensorView& totals) {
+          translated([&] { write_timing(*region, commands, totals); });
         });
       }
       if (wanted == region->symbol() + ".validate") {

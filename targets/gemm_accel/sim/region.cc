@@ -22,6 +22,11 @@ void Region::validate() const {
   std::call_once(validated_, [this] { nmc::validate(program_, constants_); });
 }
 
+Timing Region::profile() const {
+  validate();
+  return time_program(program_, constants_);
+}
+
 void Region::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const {
   validate();
   State state(program_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "program.h"
+#include "timing.h"
 
 namespace nmc {
 
@@ -23,6 +24,9 @@ class Region {
 
   // Throws ProgramError for a program that the accelerator refuses; proves it once, however often it is asked.
   void validate() const;
+
+  // When each command of the program runs; throws as validate does.
+  Timing profile() const;
 
   // Runs the program once: reads program().inputs from `inputs`, writes program().outputs to `outputs`, all dense.
   // Throws ProgramError for a program that is not valid, and for what only the data can show.

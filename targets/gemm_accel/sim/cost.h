@@ -1,0 +1,27 @@
+// What a command occupies, taken alone: beats of the DRAM port, cycles of the array or of the drain unit.
+#ifndef NMC_COST_H_
+#define NMC_COST_H_
+
+#include <string_view>
+
+#include "program.h"
+
+namespace nmc {
+
+struct DramCost {
+  int64_t beats = 0;
+  int64_t bytes = 0;
+  int64_t latencies = 1;  // a GATHER knows its rows only when its indices have arrived
+};
+
+// A run of contiguous DRAM bytes takes ⌈bytes / dram_bytes_per_cycle⌉ beats; a beat carries bytes of one run only, and
+// elements outside bounds take none. All zero for a command of the compute queue.
+DramCost dram_cost(const isa::Command& command, const Program& program, std::string_view constants);
+
+// The cycles that a GEMM, or an element-wise command that takes no stream, occupies the array; a DRAIN the drain unit.
+// An operand wider than the multipliers streams once for each `data_bits` of it.
+int64_t compute_cycles(const isa::Command& command, const isa::Machine& machine);
+
+}  // namespace nmc
+
+#endif  // NMC_COST_H_

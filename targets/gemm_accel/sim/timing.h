@@ -1,0 +1,47 @@
+// When each command runs. The model, which hardware must reproduce:
+//
+// - Three queues issue their commands in order. WAIT holds its queue until the semaphore is above zero; SIGNAL raises it
+//   when every earlier command of its queue is complete, and holds nothing up.
+// - One DRAM port serves load and store queue, a transfer at a time, in the order in which they ask (the load queue
+//   first when they ask together). A queue asks for its next transfer at once, while fewer than `outstanding_transfers` of
+//   its own are incomplete. A transfer occupies the port for its beats and is complete `dram_latency_cycles` after the last.
+// - The array runs GEMM and the element-wise commands, the drain unit DRAIN with its chain, which is issued as one. Each
+//   unit holds one command that runs and one that waits; the compute queue issues the next when its unit has room.
+// - A command begins when its unit is free and what it reads is there: it waits for the results of earlier commands that
+//   overlap its operands, and writes nothing that an earlier command of the other unit still reads or writes. Sums that
+//   one GEMM or MAC adds to another's need no wait: both pass through the same accumulators in order.
+// - The first weights of a GEMM take `rows` cycles to fill the array, behind the command before it if that still runs.
+// - Results are there rows + columns - 1 cycles after the last line of operands has entered a unit.
+#ifndef NMC_TIMING_H_
+#define NMC_TIMING_H_
+
+#include <string_view>
+#include <vector>
+
+#include "program.h"
+
+namespace nmc {
+
+struct CommandTiming {
+  int64_t start = 0;  // the cycle in which it occupies its unit or the port; of WAIT, when it holds the queue
+  int64_t end = 0;    // the cycle in which it is complete
+  int64_t busy = 0;   // cycles it occupies its unit or the port; 0 for what runs in the chain of another
+  int64_t bytes = 0;  // DRAM bytes it moves
+};
+
+struct Timing {
+  std::vector<CommandTiming> commands;
+  int64_t cycles = 0;
+  int64_t array_cycles = 0;  // busy cycles of each
+  int64_t drain_cycles = 0;
+  int64_t port_cycles = 0;
+  int64_t bytes_read = 0;
+  int64_t bytes_written = 0;
+};
+
+// The timing of a valid program. It depends on no data.
+Timing time_program(const Program& program, std::string_view constants);
+
+}  // namespace nmc
+
+#endif  // NMC_TIMING_H_
