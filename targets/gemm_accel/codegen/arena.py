@@ -19,7 +19,8 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class ArenaPlan:
-    """The address of each buffer, the arena's size and the largest sum of buffers alive at one moment, in bytes."""
+    """The address of each buffer, the arena's size and the largest sum of buffers alive at one moment, in
+    bytes."""
 
     addresses: tuple[int, ...]
     bytes: int
@@ -27,7 +28,8 @@ class ArenaPlan:
 
 
 def plan_arena(lifetimes: Sequence[Lifetime]) -> ArenaPlan:
-    """Places buffers, largest first, each into the smallest gap between the buffers alive with it that holds it."""
+    """Places buffers, largest first, each into the smallest gap between the buffers alive with it that
+    holds it."""
     sizes = np.array([-(-life.bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for life in lifetimes], np.int64)
     first = np.array([life.first for life in lifetimes], np.int64)
     last = np.array([life.last for life in lifetimes], np.int64)
@@ -43,7 +45,8 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> ArenaPlan:
 
 
 def _best_gap(starts: np.ndarray, sizes: np.ndarray, wanted: int) -> int:
-    """The beginning of the smallest gap of at least `wanted` bytes; the end of the last buffer when there is none."""
+    """The beginning of the smallest gap of at least `wanted` bytes; the end of the last buffer when there
+    is none."""
     order = np.argsort(starts, kind="stable")
     begins = starts[order]
     # buffers that do not meet each other may overlap: a gap begins where all before it have ended

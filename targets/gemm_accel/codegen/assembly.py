@@ -1,6 +1,8 @@
-"""Builds the command stream: turns tiles and operands into commands, each with its layer and in its place in time.
+"""Builds the command stream: turns tiles and operands into commands, each with its layer and in its place
+in time.
 
-Addresses in the arena are counted from ARENA until the constant region, which lies before the arena, has its final size.
+Addresses in the arena are counted from ARENA until the constant region, which lies before the arena, has
+its final size.
 """
 
 from collections.abc import Sequence
@@ -11,12 +13,25 @@ import numpy as np
 from nmc.pwl.quantised_table import QuantisedTable
 from targets.gemm_accel import isa
 from targets.gemm_accel.codegen.buffers import BYTES, Buffer
+from targets.gemm_accel.codegen.command_parts import (
+    Counts,
+    at_most_four,
+    bounds,
+    destination_of,
+    dram_access,
+    grid_of,
+    operand,
+    operand_access,
+    tile_access,
+    transfer_access,
+)
 from targets.gemm_accel.codegen.constants import ConstantRegion
 from targets.gemm_accel.codegen.kernels import Step
+from targets.gemm_accel.codegen.nodes import Elementwise
 from targets.gemm_accel.codegen.synchronise import QUEUES, Access, Synchroniser
 from targets.gemm_accel.codegen.tiles import Grid, Placed
-from targets.gemm_accel.codegen.transfers import Dimension, Range, Transfer, transfers
-from targets.gemm_accel.codegen.views import View, element_range
+from targets.gemm_accel.codegen.transfers import Dimension, Range, transfers
+from targets.gemm_accel.codegen.views import View
 from targets.gemm_accel.config import AcceleratorConfig
 from targets.gemm_accel.tables import table_bytes
 
@@ -60,16 +75,16 @@ class Assembly:
 
     def load(self, view: View, ranges: Sequence[Range], place: Placed) -> None:
         """Brings a tile of a view to its place in the scratchpad."""
-        dram = _dram_access(self.address_of(view.buffer), view, writes=False)
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
+        readable = dram_access(base, view, writes=False)
         for transfer in transfers(view, ranges, place.strides):
-            grid = _grid_of(transfer, kind.bytes)
-            scratchpad = place.address + transfer.scratchpad
-            y, x = _bounds(transfer)
-            command = isa.Load(
-                base + transfer.origin[0] * kind.bytes, scratchpad, kind, *grid, y, x, view.fill if transfer.limits else 0
-            )
-            self._add(command, [_transfer_access(transfer, base, kind.bytes, dram), _tile_access(transfer, scratchpad, kind)])
+            dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
+            counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
+            y, x = bounds(transfer)
+            fill = view.fill if transfer.limits else 0
+            command = isa.Load(dram, scratchpad, kind, counts, dram_strides, strides, y, x, fill)
+            read = transfer_access(transfer, base, kind.bytes, readable)
+            self._add(command, [read, tile_access(transfer.dimensions, scratchpad, kind)])
 
     def load_constant(self, dram: int, scratchpad: int, dtype: str, count: int) -> None:
         """Brings `count` elements that lie densely in the constant region to the scratchpad."""
@@ -79,46 +94,39 @@ class Assembly:
         self._add(command, [Access("scratchpad", scratchpad, scratchpad + count * kind.bytes, True)])
 
     def gather(self, table: View, index: View, ranges: Sequence[Range], place: Placed) -> None:
-        """Brings rows of `table` to the scratchpad: `ranges` of the index vector and of the table's further axes."""
-        kind = isa.element_type(table.buffer.dtype)
-        base, index_base = self.address_of(table.buffer), self.address_of(index.buffer)
-        first, stop = ranges[0]
-        rows = table.axes[0]
-        row_stride = rows[-1].strides[0] if rows else 0
+        """Brings rows of `table` to the scratchpad: `ranges` of the index vector and of the table's further
+        axes."""
+        kind, (first, stop) = isa.element_type(table.buffer.dtype), ranges[0]
+        base = self.address_of(table.buffer)
+        indices = self.address_of(index.buffer) + (index.origin[0] + first) * BYTES["int32"]
+        read = [
+            dram_access(base, table, writes=False),
+            Access("dram", indices, indices + (stop - first) * BYTES["int32"], False),
+        ]
+        row_stride = table.axes[0][0].strides if table.axes[0] else (0,)
+        by_index = Dimension(stop - first, row_stride, place.strides[0])
         rest = replace(table, axes=table.axes[1:])
         for transfer in transfers(rest, ranges[1:], place.strides[1:]):
-            for part in _at_most_four(transfer):
-                indices = Dimension(stop - first, (row_stride,), place.strides[0])
-                grid = _grid_of(Transfer(part.origin, part.scratchpad, (indices, *part.dimensions), ()), kind.bytes, 1)
-                scratchpad = place.address + part.scratchpad
-                address = index_base + (index.origin[0] + first) * BYTES["int32"]
-                dram = base + part.origin[0] * kind.bytes
+            for part in at_most_four(transfer):
+                dram, scratchpad = base + part.origin[0] * kind.bytes, place.address + part.scratchpad
+                dimensions = (by_index, *part.dimensions)
+                counts, dram_strides, strides = grid_of(dimensions, kind.bytes, kept=1)
                 limit = table.shape[0]
-                command = isa.Gather(dram, scratchpad, kind, *grid, address, limit)
-                whole = Transfer(part.origin, part.scratchpad, (indices, *part.dimensions), ())
-                self._add(
-                    command,
-                    [
-                        _dram_access(base, table, writes=False),
-                        Access("dram", address, address + (stop - first) * BYTES["int32"], False),
-                        _tile_access(whole, scratchpad, kind),
-                    ],
-                )
+                command = isa.Gather(dram, scratchpad, kind, counts, dram_strides, strides, indices, limit)
+                self._add(command, [*read, tile_access(dimensions, scratchpad, kind)])
 
     def store(self, view: View, ranges: Sequence[Range], place: Placed) -> None:
         """Writes a tile from the scratchpad to its part of a view."""
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
-        dram = _dram_access(base, view, writes=True)
+        writable = dram_access(base, view, writes=True)
         for transfer in transfers(view, ranges, place.strides):
-            scratchpad = place.address + transfer.scratchpad
-            grid = _grid_of(transfer, kind.bytes)
-            command = isa.Store(base + transfer.origin[0] * kind.bytes, scratchpad, kind, *grid)
-            tile = replace(_tile_access(transfer, scratchpad, kind), writes=False)
-            self._add(command, [tile, _transfer_access(transfer, base, kind.bytes, dram)])
+            dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
+            counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
+            command = isa.Store(dram, scratchpad, kind, counts, dram_strides, strides)
+            read = replace(tile_access(transfer.dimensions, scratchpad, kind), writes=False)
+            self._add(command, [read, transfer_access(transfer, base, kind.bytes, writable)])
 
-    def gemm(
-        self, a: Matrix, b: Matrix, m: int, k: int, n: int, accumulator: int, accumulate: bool
-    ) -> None:
+    def gemm(self, a: Matrix, b: Matrix, m: int, k: int, n: int, accumulator: int, accumulate: bool) -> None:
         """accumulator[m, n] = or += A·B."""
         a_type, b_type = isa.element_type(a.dtype), isa.element_type(b.dtype)
         command = isa.Gemm(
@@ -133,13 +141,19 @@ class Assembly:
     def mac(
         self, a: Placed, b: Placed, counts: tuple[int, int, int], accumulator: int, accumulate: bool
     ) -> None:
-        """accumulator = or += a ∘ b; the strides of an operand are those from outer to outer and from row to row."""
-        operands = [
-            isa.Operand(each.address, isa.element_type(each.dtype), (each.strides[0], each.strides[1]), BYTES[each.dtype])
+        """accumulator = or += a ∘ b; the strides of an operand are those from outer to outer and from row
+        to row."""
+        first, second = (
+            isa.Operand(
+                each.address,
+                isa.element_type(each.dtype),
+                (each.strides[0], each.strides[1]),
+                BYTES[each.dtype],
+            )
             for each in (a, b)
-        ]
-        accesses = [_operand_access(operand, counts) for operand in operands]
-        self._add(isa.Mac(*operands, counts, accumulator, int(accumulate)), accesses)
+        )
+        accesses = [operand_access(first, counts), operand_access(second, counts)]
+        self._add(isa.Mac(first, second, counts, accumulator, int(accumulate)), accesses)
 
     def drain(
         self, accumulator: int, rows: int, columns: int, scale: int, dtype: str, place: Placed | None
@@ -162,30 +176,25 @@ class Assembly:
     def elementwise(
         self, step: Step, grid: Grid, operands: Sequence[int | None], destination: int | None
     ) -> None:
-        """A step on one grid; operands and destination are indices into the grid's addresses, or None for the stream."""
+        """A step on one grid; operands and destination are indices into the grid's addresses, or None for
+        the stream."""
         operation = step.node.operation
+        assert isinstance(operation, Elementwise), "a copy has no command"
         counts = (grid.counts[0], grid.counts[1], grid.counts[2])
         sources = [
-            _operand(grid, index, operand.dtype)
-            for index, operand in zip(operands, step.operands, strict=True)
+            operand(grid, index, source.dtype) for index, source in zip(operands, step.operands, strict=True)
         ]
-        accesses = [_operand_access(source, counts) for source in sources if source.address != isa.STREAM]
-        target = _destination(grid, destination, step.node.dtype)
+        accesses = [operand_access(source, counts) for source in sources if source.address != isa.STREAM]
+        target = destination_of(grid, destination, step.node.dtype)
         if target.address != isa.STREAM:
             written = isa.Operand(target.address, target.type, target.pitches, target.type.bytes)
-            accesses.append(replace(_operand_access(written, counts), writes=True))
-        if operation.kind == "pwl":
+            accesses.append(replace(operand_access(written, counts), writes=True))
+        if operation.table is not None:
             slot = self._table_slot(operation.table)
             accesses.append(Access("table", slot, slot + 1, False))
             self._add(isa.Pwl(sources[0], slot, counts, target), accesses)
-            return
-        multipliers = list(operation.multipliers)
-        if sources[1].address == isa.STREAM:
-            # the stream enters the array on the first operand's side only
-            sources.reverse()
-            multipliers.reverse()
-        make = isa.Hadamard if operation.kind == "hadamard" else isa.Add
-        self._add(make(*sources, *multipliers, operation.shift, counts, target), accesses)
+        else:
+            self._add(_combination(operation, sources, counts, target), accesses)
 
     def _table_slot(self, table: QuantisedTable) -> int:
         """The slot that holds a table, loading it over the one unused for longest where it is not there."""
@@ -236,6 +245,18 @@ class Assembly:
         return [*commands, isa.End()], [*layers, layers[-1] if layers else ""]
 
 
+def _combination(
+    operation: Elementwise, sources: Sequence[isa.Operand], counts: Counts, target: isa.Destination
+) -> isa.Command:
+    """HADAMARD or ADD; the stream enters the array on the first operand's side only."""
+    order = (1, 0) if sources[1].address == isa.STREAM else (0, 1)
+    a, b = (sources[index] for index in order)
+    if operation.kind == "hadamard":
+        return isa.Hadamard(a, b, operation.multipliers[0], operation.shift, counts, target)
+    first, second = (operation.multipliers[index] for index in order)
+    return isa.Add(a, b, first, second, operation.shift, counts, target)
+
+
 def _streams(command: isa.Command) -> bool:
     """Whether the next command of the queue takes this one's results from the stream."""
     destination = getattr(command, "destination", None)
@@ -254,85 +275,3 @@ def _relocated(command: isa.Command, arena: int) -> isa.Command:
     if isinstance(command, isa.Gather) and command.index > ARENA // 2:
         command = replace(command, index=command.index - ARENA + arena)
     return command
-
-
-def _grid_of(
-    transfer: Transfer, element_bytes: int, kept: int = 0
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Counts and byte strides of five dimensions; the first `kept` dimensions stay in front of the padding."""
-    missing = isa.DIMENSIONS - len(transfer.dimensions)
-    dimensions = [*transfer.dimensions[:kept], *[None] * missing, *transfer.dimensions[kept:]]
-    counts = tuple(1 if d is None else d.count for d in dimensions)
-    dram = tuple(0 if d is None else d.strides[0] * element_bytes for d in dimensions)
-    scratchpad = tuple(0 if d is None else d.scratchpad_stride for d in dimensions)
-    return counts, dram, scratchpad
-
-
-def _bounds(transfer: Transfer) -> tuple[isa.Bound, isa.Bound]:
-    missing = isa.DIMENSIONS - len(transfer.dimensions)
-    bounds = [
-        isa.Bound(transfer.origin[c], (0,) * missing + tuple(d.strides[c] for d in transfer.dimensions), limit)
-        for c, limit in enumerate(transfer.limits, start=1)
-    ]
-    bounds += [isa.UNBOUNDED] * (2 - len(bounds))
-    return bounds[0], bounds[1]
-
-
-def _at_most_four(transfer: Transfer) -> list[Transfer]:
-    """The transfer with a dimension left for the index of a gather."""
-    if len(transfer.dimensions) < isa.DIMENSIONS:
-        return [transfer]
-    first, *rest = transfer.dimensions
-    return [
-        Transfer(
-            tuple(o + i * s for o, s in zip(transfer.origin, first.strides, strict=True)),
-            transfer.scratchpad + i * first.scratchpad_stride,
-            tuple(rest),
-            (),
-        )
-        for i in range(first.count)
-    ]
-
-
-def _dram_access(base: int, view: View, writes: bool) -> Access:
-    first, stop = element_range(view)
-    element = view.buffer.element_bytes
-    return Access("dram", base + first * element, base + stop * element, writes)
-
-
-def _transfer_access(transfer: Transfer, base: int, element_bytes: int, whole: Access) -> Access:
-    """The DRAM that a transfer may touch, within what its view touches."""
-    reach = [d.strides[0] * (d.count - 1) for d in transfer.dimensions]
-    first = base + (transfer.origin[0] + sum(min(r, 0) for r in reach)) * element_bytes
-    stop = base + (transfer.origin[0] + sum(max(r, 0) for r in reach) + 1) * element_bytes
-    return Access("dram", max(first, whole.start), min(stop, whole.stop), whole.writes)
-
-
-def _tile_access(transfer: Transfer, scratchpad: int, kind: isa.Type) -> Access:
-    reach = [d.scratchpad_stride * (d.count - 1) for d in transfer.dimensions]
-    start = scratchpad + sum(min(r, 0) for r in reach)
-    return Access("scratchpad", start, scratchpad + sum(max(r, 0) for r in reach) + kind.bytes, True)
-
-
-def _operand(grid: Grid, index: int | None, dtype: str) -> isa.Operand:
-    kind = isa.element_type(dtype)
-    if index is None:
-        return isa.Operand(isa.STREAM, kind)
-    outer, row, step = grid.strides[index]
-    if grid.counts[2] == 1:
-        step = kind.bytes
-    return isa.Operand(grid.addresses[index], kind, (outer, row), step)
-
-
-def _destination(grid: Grid, index: int | None, dtype: str) -> isa.Destination:
-    kind = isa.element_type(dtype)
-    if index is None:
-        return isa.Destination(isa.STREAM, kind)
-    outer, row, _ = grid.strides[index]
-    return isa.Destination(grid.addresses[index], kind, (outer, row))
-
-
-def _operand_access(operand: isa.Operand, counts: Sequence[int]) -> Access:
-    strides = (*operand.pitches, operand.step)
-    reach = sum(stride * (count - 1) for stride, count in zip(strides, counts, strict=True))
-    return Access("scratchpad", operand.address, operand.address + reach + operand.type.bytes, False)

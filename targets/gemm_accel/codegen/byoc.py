@@ -13,12 +13,14 @@ HOOK = "relax.ext.gemm_accel"
 
 
 def generate(
-    functions: Sequence[relax.Function], options: Mapping[str, object], constant_names: Mapping[relax.Expr, str]
+    functions: Sequence[relax.Function],
+    options: Mapping[str, object],
+    constant_names: Mapping[relax.Expr, str],
 ) -> list[tvm_ffi.Module]:
     """One runtime module that holds the programs of all `functions`, each under its `global_symbol`.
 
-    `options` may name an accelerator under `config`, a preset or a file. Constants are in the programs' own constant
-    region, so `constant_names` is not used.
+    `options` may name an accelerator under `config`, a preset or a file. Constants are in the programs' own
+    constant region, so `constant_names` is not used.
     """
     register_runtime()
     config = load_config(str(options.get("config", "default")))

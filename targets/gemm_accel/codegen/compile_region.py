@@ -9,8 +9,8 @@ from targets.gemm_accel.codegen.arena import ArenaPlan, Lifetime, plan_arena
 from targets.gemm_accel.codegen.assembly import ARENA, Assembly
 from targets.gemm_accel.codegen.buffers import Buffer, Place
 from targets.gemm_accel.codegen.depthwise import emit_depthwise
-from targets.gemm_accel.codegen.fusion import kernels_of
 from targets.gemm_accel.codegen.forwarding import forwarded
+from targets.gemm_accel.codegen.fusion import kernels_of
 from targets.gemm_accel.codegen.gather import emit_gather
 from targets.gemm_accel.codegen.gemm import emit_gemm
 from targets.gemm_accel.codegen.graph import Graph, graph_of
@@ -25,7 +25,8 @@ from targets.gemm_accel.program import Program, Tensor, make_program
 
 @dataclass(frozen=True)
 class CompiledRegion:
-    """A program, the constant region it reads, and the arena's size with the least that any plan could reach (bytes)."""
+    """A program, the constant region it reads, and the arena's size with the least that any plan could
+    reach (bytes)."""
 
     program: Program
     constants: bytes
@@ -50,11 +51,11 @@ def compile_region(
         emit_kernel(assembly, kernel, Scratchpad(0, config.scratchpad_bytes))
     commands, layers = assembly.finish()
     constants = assembly.constants.data()
-    tensors = [
+    inputs, outputs = (
         [_tensor(view, addresses[view.buffer] - ARENA + len(constants)) for view in views]
         for views in (graph.inputs, graph.outputs)
-    ]
-    program = make_program(commands, layers, *tensors, len(constants), plan.bytes, config)
+    )
+    program = make_program(commands, layers, inputs, outputs, len(constants), plan.bytes, config)
     return CompiledRegion(program, constants, plan.bytes, plan.lower_bound, tuple(kernels))
 
 

@@ -1,17 +1,19 @@
-"""Kernels that a depthwise convolution heads: one multiply-accumulate a tap on the diagonal cells, channels as columns.
+"""Kernels that a depthwise convolution heads: one multiply-accumulate a tap on the diagonal cells, channels
+as columns.
 
-The input's patch of a tile, halo and padding included, is loaded once; each tap reads it at a shifted address.
+The input's patch of a tile, halo and padding included, is loaded once; each tap reads it at a shifted
+address.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
-from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, ranges_of
@@ -113,7 +115,9 @@ def _candidates(assembly: Assembly, operation: Depthwise) -> Iterator[Shape]:
         for pieces in (1, 2, 3, 4, 8, 16, width):
             columns = balanced(width, -(-width // pieces))
             most = entries // (channel_count * columns)
-            for rows in {balanced(height, count) for count in (1, 2, 4, 8, 16, most, most // 2) if 0 < count <= most}:
+            for rows in {
+                balanced(height, count) for count in (1, 2, 4, 8, 16, most, most // 2) if 0 < count <= most
+            }:
                 yield (1, rows, columns, channel_count)
 
 
@@ -155,7 +159,9 @@ def _emit_tile(assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range], numbe
     views = tiles.places.load_views(assembly, ranges)
     values = tiles.places.place_values(ranges)
     assembly.layer = kernel.layer
-    assembly.drain(accumulator, rows * columns, channels, scale, kernel.nodes[0].dtype, _as_rows(values.get(0)))
+    assembly.drain(
+        accumulator, rows * columns, channels, scale, kernel.nodes[0].dtype, _as_rows(values.get(0))
+    )
     run_steps(assembly, tiles.places, ranges, values, views)
     store_values(assembly, kernel, ranges, values)
 
@@ -189,7 +195,9 @@ def _place_patch(assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range]) -> 
     element = tiles.patches.buffer.element_bytes
     _, _, width, count = counts_of(patch)
     address, present = tiles.patch_slots.place(patch)
-    placed = Placed(address, tiles.patches.buffer.dtype, (0, width * count * element, count * element, element))
+    placed = Placed(
+        address, tiles.patches.buffer.dtype, (0, width * count * element, count * element, element)
+    )
     if not present:
         assembly.load(tiles.patches, patch, placed)
     return placed

@@ -18,8 +18,8 @@ from targets.gemm_accel.codegen.views import (
 def in_common_order(
     operands: Sequence[View], shape: Sequence[int]
 ) -> tuple[list[View], tuple[Axis, ...]] | None:
-    """The operands, broadcast to `shape`, as flat views in one order, and the axes of the result in a dense buffer of
-    that order. None when their factors cut each other unevenly."""
+    """The operands, broadcast to `shape`, as flat views in one order, and the axes of the result in a dense
+    buffer of that order. None when their factors cut each other unevenly."""
     views = [broadcast(operand, shape) for operand in operands]
     digits = []
     for axis in range(len(shape)):
@@ -40,7 +40,8 @@ def in_common_order(
 def _memory_order(
     views: Sequence[View], cuts: Sequence[Sequence[Axis]], loops: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The loops sorted by the strides of an operand that has no repeats; the logical order when there is none.
+    """The loops sorted by the strides of an operand that has no repeats; the logical order when there is
+    none.
 
     Of several the last counts: it is likelier to have been computed just before.
     """

@@ -1,6 +1,7 @@
 """Copies disappear where the producer of what they copy can write to their place itself.
 
-A concatenation's parts and the region's outputs are copies at first; most of them are the only reader of what they copy.
+A concatenation's parts and the region's outputs are copies at first; most of them are the only reader of
+what they copy.
 """
 
 from collections import Counter, defaultdict
@@ -18,8 +19,8 @@ def forwarded(nodes: Sequence[Node]) -> list[Node]:
     result: list[Node | None] = list(nodes)
     readers = Counter(view.buffer for node in nodes for view in node.sources)
     writers: dict[Buffer, list[int]] = defaultdict(list)
-    for index, node in enumerate(nodes):
-        writers[node.result].append(index)
+    for index, writer in enumerate(nodes):
+        writers[writer.result].append(index)
     for index in reversed(range(len(nodes))):
         node = result[index]
         if node is None or not isinstance(node.operation, Copy):

@@ -1,7 +1,8 @@
-"""Groups the nodes of a graph into kernels: an element-wise node joins the kernel that computes one of its operands.
+"""Groups the nodes of a graph into kernels: an element-wise node joins the kernel that computes one of its
+operands.
 
-Its own order of elements then becomes the kernel's. A kernel runs where its last node stood, so a node joins only if
-nothing outside the kernel has read the kernel's results before.
+Its own order of elements then becomes the kernel's. A kernel runs where its last node stood, so a node
+joins only if nothing outside the kernel has read the kernel's results before.
 """
 
 from collections import defaultdict
@@ -78,10 +79,12 @@ class _Fusion:
         return joined if kernel_of(nodes, [True] * len(nodes)) is not None else None
 
     def kernel(self, group: _Group) -> Kernel:
-        """The kernel of a finished group: a value is stored when anything but the group's own nodes reads it."""
+        """The kernel of a finished group: a value is stored when anything but the group's own nodes reads
+        it."""
         members = set(group.members)
         stored = [
-            node.result.place is Place.OUTPUT or any(reader not in members for reader in self.readers[node.result])
+            node.result.place is Place.OUTPUT
+            or any(reader not in members for reader in self.readers[node.result])
             for node in group.nodes
         ]
         stored[-1] = stored[-1] or not any(stored)

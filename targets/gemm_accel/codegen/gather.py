@@ -2,9 +2,9 @@
 
 import math
 
+from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Gather
-from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.scratchpad import ALIGNMENT_BYTES, Scratchpad
 from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, dense_strides, ranges_of
 from targets.gemm_accel.codegen.views import View, merged, reshaped
@@ -17,7 +17,9 @@ def emit_gather(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> N
     destination = kernel.stores[0]
     element = destination.buffer.element_bytes
     rest = merged(tuple(factor for axis in operation.table.axes[1:] for factor in axis))
-    table = View(operation.table.buffer, operation.table.origin, (operation.table.axes[0], *((f,) for f in rest)))
+    table = View(
+        operation.table.buffer, operation.table.origin, (operation.table.axes[0], *((f,) for f in rest))
+    )
     shape = (operation.index.size, *table.shape[1:])
     target = reshaped(destination, shape)
     assert target is not None, "a gather's result is stored densely"
@@ -41,4 +43,3 @@ def _tile(shape: tuple[int, ...], largest: int) -> tuple[int, ...]:
         tile.append(step)
         room = max(room // step, 1)
     return tuple(reversed(tile))
-

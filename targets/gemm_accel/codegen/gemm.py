@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.beats import beats_per_element
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
-from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots
 from targets.gemm_accel.codegen.steps import Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed
@@ -84,7 +84,10 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
     )
     needs = needs_of(kernel)
     tile = choose_tile(
-        shape, config.accumulator_entries, scratchpad.limit - scratchpad.base, lambda m, n: needs.bytes((1, m, n))
+        shape,
+        config.accumulator_entries,
+        scratchpad.limit - scratchpad.base,
+        lambda m, n: needs.bytes((1, m, n)),
     )
     a_places, b_places = places_of(shape, tile)
     single = tile.m >= m and tile.n >= n and groups == 1
@@ -104,7 +107,8 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
 
 
 def _packed_b(assembly: Assembly, gemm: Gemm, tile: GemmTile) -> dict[tuple[int, int, int], int]:
-    """Each tile of a constant B laid out densely in the constant region, by (group, first row, first column)."""
+    """Each tile of a constant B laid out densely in the constant region, by (group, first row, first
+    column)."""
     value = numpy_value(gemm.b)
     groups, k, n = value.shape
     return {
@@ -192,4 +196,3 @@ def _place_scale(assembly: Assembly, tiles: _Tiles, group: int, columns: Range) 
         count = (columns[1] - columns[0]) * SCALE_BYTES // BYTES["int64"]
         assembly.load_constant(tiles.packed_scale[key], address, "int64", count)
     return address
-

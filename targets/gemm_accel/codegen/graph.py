@@ -1,7 +1,7 @@
 """A region's function as a list of nodes on views: moves are resolved here and leave no trace.
 
-Where a move is no view, its source is copied to a dense buffer first; a copy whose source has no other reader is later
-avoided by letting the producer write to the copy's place (`forwarding`).
+Where a move is no view, its source is copied to a dense buffer first; a copy whose source has no other
+reader is later avoided by letting the producer write to the copy's place (`forwarding`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from tvm import ir, relax
 
 from nmc.errors import UnsupportedOperatorError
+from nmc.pwl.quantised_table import QuantisedTable
 from passes.matrix_form.elementwise import ADD, HADAMARD
 from passes.matrix_form.gemm import GEMM
 from passes.matrix_form.im2col import IM2COL, Window, window_of
@@ -47,7 +48,8 @@ Value = View | tuple[View, ...]
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which they can run; `inputs` and `outputs` are dense, in C order of their shapes."""
+    """Nodes in an order in which they can run; `inputs` and `outputs` are dense, in C order of their
+    shapes."""
 
     nodes: tuple[Node, ...]
     inputs: tuple[View, ...]
@@ -281,10 +283,15 @@ class _Builder:
         assert flat_index is not None
         if not _is_dense(flat_index):
             flat_index = self._dense(flat_index)
-        buffer = self._add(Gather(table, flat_index), index.size * axis_extent(_flat_rest(table)), view.buffer.dtype)
+        buffer = self._add(
+            Gather(table, flat_index), index.size * axis_extent(_flat_rest(table)), view.buffer.dtype
+        )
         result = dense_view(buffer, (*index_shape, *table.shape[1:]))
         order = [len(index_shape) + rest.index(a) for a in range(axis)]
-        order += [*range(len(index_shape)), *(len(index_shape) + rest.index(a) for a in range(axis + 1, rank))]
+        order += [
+            *range(len(index_shape)),
+            *(len(index_shape) + rest.index(a) for a in range(axis + 1, rank)),
+        ]
         return permuted(result, order)
 
     def _im2col(self, variable: relax.Var, call: relax.Call, attributes: Mapping[str, object]) -> View:
@@ -301,13 +308,13 @@ class _Builder:
     def _gemm(self, call: relax.Call) -> View:
         a, b = self._view(call.args[0]), self._view(call.args[1])
         scale = ColumnScale(*(self._numbers(argument) for argument in call.args[2:5]))
-        (groups, rows, depth), columns = a.shape, b.shape[-1]
+        (groups, rows, _), columns = a.shape, b.shape[-1]
         dtype = dtype_of(call)
         depthwise = self._depthwise(call, b, scale)
         if depthwise is not None:
             buffer = self._add(depthwise, groups * rows, dtype)
         elif scale.is_uniform and a.buffer.dtype in ("int8", "int16") and _reads_columns(a, b):
-            # a row of A is scattered in memory where a row of its transpose is not: (Bᵀ·Aᵀ)ᵀ is the same product
+            # rows of A are scattered in memory, those of its transpose are not; (Bᵀ·Aᵀ)ᵀ is the product too
             turned = Gemm(permuted(b, (0, 2, 1)), permuted(a, (0, 2, 1)), scale.spread(1, rows))
             buffer = self._add(turned, groups * rows * columns, dtype)
             return permuted(dense_view(buffer, (columns, groups, rows)), (1, 2, 0))
@@ -339,7 +346,7 @@ class _Builder:
         operands: Sequence[View],
         multipliers: Sequence[int],
         shift: int,
-        table: object = None,
+        table: QuantisedTable | None = None,
     ) -> View:
         shape = shape_of(call)
         ordered = in_common_order(operands, shape)
@@ -378,13 +385,12 @@ def _as_slice(view: View, axis: int, numbers: np.ndarray) -> View | None:
 
 
 def _reads_columns(a: View, b: View) -> bool:
-    """Whether the rows of A are scattered in memory while its columns are not, and B would not suffer from the turn."""
+    """Whether the rows of A are scattered in memory while its columns are not, and B would not suffer from
+    the turn."""
     if a.buffer.value is not None or b.shape[2] > 1:
         return False
     along_k, along_m = merged(a.axes[2]), merged(a.axes[1])
-    return (
-        bool(along_m) and along_m[-1].strides[0] == 1 and bool(along_k) and along_k[-1].strides[0] != 1
-    )
+    return bool(along_m) and along_m[-1].strides[0] == 1 and bool(along_k) and along_k[-1].strides[0] != 1
 
 
 def _two_dimensional(window: Window) -> Window:

@@ -1,8 +1,9 @@
 """Kernels: nodes that run together, tile by tile, with their intermediate values on chip.
 
-All values of a kernel are walked in one order of elements, its `axes`: for a gemm [groups, M, N], for a depthwise
-convolution [batch, height, width, channels], for element-wise operations the digits that all operands have in common. A
-value is the result of one node; it is written to memory only where a node outside the kernel reads it.
+All values of a kernel are walked in one order of elements, its `axes`: for a gemm [groups, M, N], for a
+depthwise convolution [batch, height, width, channels], for element-wise operations the digits that all
+operands have in common. A value is the result of one node; it is written to memory only where a node
+outside the kernel reads it.
 """
 
 import math
@@ -24,7 +25,8 @@ from targets.gemm_accel.codegen.views import (
 
 @dataclass(frozen=True)
 class Operand:
-    """What a step reads: the value of an earlier node of the kernel (its index), or a view over the kernel's axes."""
+    """What a step reads: the value of an earlier node of the kernel (its index), or a view over the
+    kernel's axes."""
 
     value: int | None
     view: View | None
@@ -41,8 +43,8 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """`head` (if any) produces value 0, the steps the following ones. `stores` maps a value to its destination, a view
-    over the axes."""
+    """`head` (if any) produces value 0, the steps the following ones. `stores` maps a value to its
+    destination, a view over the axes."""
 
     head: Node | None
     steps: tuple[Step, ...]
@@ -76,12 +78,12 @@ def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:
     if over_axes is None:
         return None
     stores: dict[int, View] = {}
-    for value, node in enumerate(nodes):
-        if stored[value]:
+    for number, node in enumerate(nodes):
+        if stored[number]:
             view = over_axes(node.destination)
             if view is None:
                 return None
-            stores[value] = view
+            stores[number] = view
     steps: list[Step] = []
     for number, node in enumerate(nodes):
         if node is head:
@@ -153,7 +155,8 @@ def _fewest(digits: Sequence[int], cuts: Sequence[Axis]) -> tuple[int, ...]:
 
 
 def head_axes(head: Node, view: View) -> View | None:
-    """A flat view in the order of the head's result, over the axes of the head's kernel; None where it cannot be cut."""
+    """A flat view in the order of the head's result, over the axes of the head's kernel; None where it
+    cannot be cut."""
     operation = head.operation
     if isinstance(operation, Gemm):
         groups, rows, _ = operation.a.shape

@@ -1,4 +1,5 @@
-"""The moves of matrix form as arithmetic on views. A rule returns None where the result is no view of its source."""
+"""The moves of matrix form as arithmetic on views. A rule returns None where the result is no view of its
+source."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The nodes of a region's graph: what is computed, on which views, into which buffer.
 
-A node produces its result in a fixed order of elements, the order of its result buffer. The operands of an element-wise
-node and the destination of every node are flat views: one axis that walks this order.
+A node produces its result in a fixed order of elements, the order of its result buffer. The operands of an
+element-wise node and the destination of every node are flat views: one axis that walks this order.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from targets.gemm_accel.codegen.views import View
 
 @dataclass(frozen=True, eq=False)
 class ColumnScale:
-    """bias int64, multiplier int32 and shift int32, each [sets, columns]: sets is 1 or the number of groups."""
+    """bias int64, multiplier int32 and shift int32, each [sets, columns]: sets is 1 or the number of
+    groups."""
 
     bias: np.ndarray
     multiplier: np.ndarray
@@ -76,7 +77,7 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Gather:
-    """Rows of `table` [rows, *rest] by the int32 vector `index`, dense in its buffer; order [index, *rest]."""
+    """Rows of `table` [rows, *rest] by the int32 vector `index`, dense in memory; order [index, *rest]."""
 
     table: View
     index: View
@@ -87,7 +88,8 @@ Operation = Gemm | Depthwise | Elementwise | Copy | Gather
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """An operation of a layer whose result of `dtype` is written through `destination`, a flat view of its buffer."""
+    """An operation of a layer whose result of `dtype` is written through `destination`, a flat view of its
+    buffer."""
 
     layer: str
     operation: Operation

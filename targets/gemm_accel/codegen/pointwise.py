@@ -1,10 +1,11 @@
-"""Kernels of element-wise operations and copies: tiles of the common axes, each loaded, computed and stored."""
+"""Kernels of element-wise operations and copies: tiles of the common axes, each loaded, computed and
+stored."""
 
 from collections.abc import Callable, Sequence
 
+from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
-from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import balanced, ranges_of, repeated_axes
@@ -32,7 +33,8 @@ def emit_pointwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -
 
 
 def _tile(kernel: Kernel, fits: Fits) -> tuple[int, ...]:
-    """The largest tile that fits: grown from the axis that is innermost in each view's memory, then inner to outer."""
+    """The largest tile that fits: grown from the axis that is innermost in each view's memory, then inner
+    to outer."""
     tile = [1] * len(kernel.extents)
     for view in [*kernel.stores.values(), *kernel.views()]:
         axis = _densest_axis(view)

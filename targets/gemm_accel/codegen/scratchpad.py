@@ -13,7 +13,8 @@ def aligned(size: int) -> int:
 
 @dataclass
 class Slots:
-    """Places of one size that tiles take in turn. A tile that is still in its place need not be loaded again."""
+    """Places of one size that tiles take in turn. A tile that is still in its place need not be loaded
+    again."""
 
     addresses: tuple[int, ...]
     _keys: list[Hashable] = field(default_factory=list)

@@ -1,15 +1,17 @@
-"""The element-wise steps of a kernel on one tile: operands are loaded, values stay on chip, results are stored.
+"""The element-wise steps of a kernel on one tile: operands are loaded, values stay on chip, results are
+stored.
 
-A value that only the next step reads is streamed from one command to the next; any other lies in the scratchpad.
+A value that only the next step reads is streamed from one command to the next; any other lies in the
+scratchpad.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
-from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.tiles import (
     Placed,
@@ -25,7 +27,8 @@ from targets.gemm_accel.codegen.views import View
 
 @dataclass(frozen=True)
 class Needs:
-    """What a kernel's steps keep in the scratchpad: which values, and how many places each tile takes turns in."""
+    """What a kernel's steps keep in the scratchpad: which values, and how many places each tile takes turns
+    in."""
 
     kernel: Kernel
     kept_values: tuple[int, ...]
@@ -50,7 +53,9 @@ class Needs:
 
     def reserve(self, scratchpad: Scratchpad, tile: Sequence[int]) -> "Places":
         """Takes the space for tiles of this extent."""
-        values = {v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v)) for v in self.kept_values}
+        values = {
+            v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v)) for v in self.kept_values
+        }
         views = [scratchpad.slots(_view_bytes(v, tile), self.view_places(v, tile)) for v in self.views]
         return Places(self, values, tuple(views))
 

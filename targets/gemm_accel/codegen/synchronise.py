@@ -1,9 +1,9 @@
 """Keeps three queues in order: finds, for each command, the commands of other queues that it must wait for.
 
-Every access to a memory is recorded as a range. A command waits for the last command of each other queue that wrote
-what it reads, or read or wrote what it writes, unless it is known already that this command is complete: because its
-queue, or one it has waited for since, waited for it. Ranges are those of whole transfers, gaps included, so a wait may be
-needless but never missing.
+Every access to a memory is recorded as a range. A command waits for the last command of each other queue
+that wrote what it reads, or read or wrote what it writes, unless it is known already that this command is
+complete: because its queue, or one it has waited for since, waited for it. Ranges are those of whole
+transfers, gaps included, so a wait may be needless but never missing.
 """
 
 from bisect import bisect_left
@@ -75,7 +75,8 @@ class Synchroniser:
     _known_then: list[list[tuple[int, ...]]] = field(default_factory=lambda: [[] for _ in QUEUES])
 
     def add(self, queue: int, accesses: Sequence[Access]) -> tuple[int, ...]:
-        """Appends a command to a queue (an index into QUEUES); returns the queues whose signals it has to wait for."""
+        """Appends a command to a queue (an index into QUEUES); returns the queues whose signals it has to
+        wait for."""
         number = self._lengths[queue]
         needed = [NEVER] * len(QUEUES)
         for access in accesses:
@@ -88,7 +89,9 @@ class Synchroniser:
             other
             for other in late
             if not any(
-                self._known_then[third][needed[third]][other] >= needed[other] for third in late if third != other
+                self._known_then[third][needed[third]][other] >= needed[other]
+                for third in late
+                if third != other
             )
         ]
         for other in waits:

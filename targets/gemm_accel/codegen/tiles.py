@@ -1,4 +1,5 @@
-"""Tiles of a kernel's axes: ranges, the places of operands in the scratchpad, and the shape that commands give them."""
+"""Tiles of a kernel's axes: ranges, the places of operands in the scratchpad, and the shape that commands
+give them."""
 
 import itertools
 import math
@@ -13,7 +14,8 @@ COMMAND_DIMENSIONS = 3
 
 @dataclass(frozen=True)
 class Placed:
-    """A tile in the scratchpad: `strides` are bytes between neighbours along each axis, 0 where it repeats."""
+    """A tile in the scratchpad: `strides` are bytes from neighbour to neighbour along each axis, 0 in
+    repeats."""
 
     address: int
     dtype: str
@@ -54,7 +56,9 @@ def repeated_axes(view: View) -> tuple[bool, ...]:
     return tuple(all(factor.repeats for factor in axis) for axis in view.axes)
 
 
-def dense_strides(counts: Sequence[int], element_bytes: int, repeats: Sequence[bool] | None = None) -> tuple[int, ...]:
+def dense_strides(
+    counts: Sequence[int], element_bytes: int, repeats: Sequence[bool] | None = None
+) -> tuple[int, ...]:
     """Byte strides of a tile stored densely, 0 along the axes that it repeats."""
     strides: list[int] = []
     stride = element_bytes

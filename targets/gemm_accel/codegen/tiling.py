@@ -16,7 +16,8 @@ COMMAND_CYCLES = 16
 
 @dataclass(frozen=True)
 class GemmShape:
-    """A product [groups, m, k]·[groups, k, n] on an array; sizes in bytes, `*_beats` DRAM cycles an element."""
+    """A product [groups, m, k]·[groups, k, n] on an array; sizes in bytes, `*_beats` DRAM cycles an
+    element."""
 
     groups: int
     m: int
@@ -34,7 +35,8 @@ class GemmShape:
 
 @dataclass(frozen=True)
 class GemmTile:
-    """Extents of a tile. `rows_outside`: the tiles of rows are the outer loop, those of columns the inner one."""
+    """Extents of a tile. `rows_outside`: the tiles of rows are the outer loop, those of columns the inner
+    one."""
 
     m: int
     n: int
@@ -45,7 +47,8 @@ class GemmTile:
 def choose_tile(
     shape: GemmShape, accumulator_entries: int, scratchpad_bytes: int, step_bytes: Callable[[int, int], int]
 ) -> GemmTile:
-    """The tile of least estimated cycles; `step_bytes` gives what the epilogue needs for a tile of m rows, n columns."""
+    """The tile of least estimated cycles; `step_bytes` gives what the epilogue needs for a tile of m rows,
+    n columns."""
     best: tuple[float, GemmTile] | None = None
     for m, n in itertools.product(_sizes(shape.m, shape.array_rows), _sizes(shape.n, shape.array_columns)):
         single = m >= shape.m and n >= shape.n and shape.groups == 1
@@ -70,7 +73,8 @@ def _fitting_depths(shape: GemmShape, m: int, n: int, room: int) -> list[GemmTil
 
 
 def _sizes(extent: int, unit: int) -> list[int]:
-    """Tile extents worth trying: the whole, equal parts of it in whole units, and less than a unit for tiny memories."""
+    """Tile extents worth trying: the whole, equal parts of it in whole units, and less than a unit for tiny
+    memories."""
     sizes = {extent, min(extent, unit), 1}
     size = unit
     while size < extent:
@@ -82,7 +86,8 @@ def _sizes(extent: int, unit: int) -> list[int]:
 
 
 def places_of(shape: GemmShape, tile: GemmTile) -> tuple[int, int]:
-    """How many tiles of A and of B are held at a time: two while they change, so that the next is loaded meanwhile."""
+    """How many tiles of A and of B are held at a time: two while they change, so that the next is loaded
+    meanwhile."""
     a_changes = shape.groups > 1 or tile.m < shape.m or tile.k < shape.k
     b_changes = shape.groups > 1 or tile.n < shape.n or tile.k < shape.k
     return 2 if a_changes else 1, 2 if b_changes else 1

@@ -1,7 +1,9 @@
-"""Tiles of views as the transfers of a load or store command: up to five dimensions and two bounded coordinates.
+"""Tiles of views as the transfers of a load or store command: up to five dimensions and two bounded
+coordinates.
 
-A tile is a range of each axis. As an axis may have several factors, its range is cut into boxes, each of which is a
-full grid of digits; a box is one transfer, or several where it has more dimensions than a command.
+A tile is a range of each axis. As an axis may have several factors, its range is cut into boxes, each of
+which is a full grid of digits; a box is one transfer, or several where it has more dimensions than a
+command.
 """
 
 import itertools
@@ -19,7 +21,8 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Dimension:
-    """`count` steps of `strides` in the buffer (elements, then coordinates) and of `scratchpad_stride` bytes."""
+    """`count` steps of `strides` in the buffer (elements, then coordinates) and of `scratchpad_stride`
+    bytes."""
 
     count: int
     strides: Vector
@@ -28,7 +31,8 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One command: where it begins on both sides (elements and coordinates; bytes), and its dimensions outermost first."""
+    """One command: where it begins on both sides (elements and coordinates; bytes), and its dimensions
+    outermost first."""
 
     origin: Vector
     scratchpad: int
@@ -51,8 +55,8 @@ class Transfer:
 
 
 def transfers(view: View, ranges: Sequence[Range], scratchpad_strides: Sequence[int]) -> list[Transfer]:
-    """The commands that move the elements of `ranges` (one an axis), an axis' neighbours being `scratchpad_strides`
-    bytes apart in the scratchpad and the first element lying at its beginning."""
+    """The commands that move the elements of `ranges` (one an axis), an axis' neighbours being
+    `scratchpad_strides` bytes apart in the scratchpad and the first element lying at its beginning."""
     boxes = [
         list(_boxes(axis, start, stop, stride, len(view.origin)))
         for axis, (start, stop), stride in zip(view.axes, ranges, scratchpad_strides, strict=True)

@@ -1,12 +1,12 @@
 """Views: tensors as address arithmetic over a buffer, so that moves of matrix form cost nothing.
 
-An axis of a view is a list of factors, outermost first, like the digits of a number: the element at index i of an axis
-with factors of extents (4, 8) and strides (s, t) lies at (i // 8)·s + (i % 8)·t. So any permutation and nearly every
-reshape is a view, and the windows of im2col too.
+An axis of a view is a list of factors, outermost first, like the digits of a number: the element at index i
+of an axis with factors of extents (4, 8) and strides (s, t) lies at (i // 8)·s + (i % 8)·t. So any
+permutation and nearly every reshape is a view, and the windows of im2col too.
 
-A stride is a vector: its first component counts elements of the buffer, each further one moves a coordinate. An element
-whose coordinates are not all within 0 <= coordinate < limit is not in the buffer: it has the value `fill`. That is how
-padding is part of a view.
+A stride is a vector: its first component counts elements of the buffer, each further one moves a
+coordinate. An element whose coordinates are not all within 0 <= coordinate < limit is not in the buffer: it
+has the value `fill`. That is how padding is part of a view.
 """
 
 import math
@@ -39,7 +39,8 @@ Axis = tuple[Factor, ...]
 
 @dataclass(frozen=True)
 class View:
-    """A tensor whose elements lie in `buffer`; `origin` is the position of its first element, one number a component."""
+    """A tensor whose elements lie in `buffer`; `origin` is the position of its first element, one number a
+    component."""
 
     buffer: Buffer
     origin: Vector
@@ -118,7 +119,7 @@ def permuted(view: View, order: Sequence[int]) -> View:
 
 
 def reshaped(view: View, shape: Sequence[int]) -> View | None:
-    """The view in another shape of as many elements; None when an axis would have to cut a factor unevenly."""
+    """The view in another shape of as many elements; None when an axis had to cut a factor unevenly."""
     remaining = list(merged(view.factors))
     axes: list[Axis] = []
     for extent in reversed(shape):
@@ -197,8 +198,9 @@ def broadcast(view: View, shape: Sequence[int]) -> View:
 
 
 def bounded(view: View, axis: int, begin: int, extent: int, fill: int) -> View | None:
-    """An axis of `extent` elements that begins at `begin` of the view's axis, which may be negative; what lies outside
-    the view's axis is `fill`. None when the axis has several factors or the view already has another fill."""
+    """An axis of `extent` elements that begins at `begin` of the view's axis, which may be negative; what
+    lies outside the view's axis is `fill`. None when the axis has several factors or the view already has
+    another fill."""
     factors = merged(view.axes[axis])
     inside = axis_extent(factors)
     if len(factors) > 1 or (view.limits and view.fill != fill):

@@ -44,7 +44,8 @@ def windowed(view: View, window: Window, fill: int) -> View | None:
 def _slide(
     view: View, window: Window, dimension: int, extent: int, outputs: int, fill: int
 ) -> tuple[View, Factor, Factor]:
-    """The view with the coordinate of a spatial dimension added, and the factors of its positions and its taps."""
+    """The view with the coordinate of a spatial dimension added, and the factors of its positions and its
+    taps."""
     axis = merged(view.axes[3 + dimension])
     strides = axis[0].strides if axis else (0,) * len(view.origin)
     stride, dilation = window.strides[dimension], window.dilations[dimension]

@@ -1,4 +1,5 @@
-"""Random functions of level 3, and running them both ways: their bodies through LLVM, their commands in the simulator."""
+"""Random functions of level 3, and running them both ways: their bodies through LLVM, their commands in the
+simulator."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -120,7 +121,9 @@ class Draw:
         """A product of two tensors of which at most one is wide."""
         shift = 29 + _bits(dtype_of(a)) + _bits(dtype_of(b)) - _bits(dtype)
         multiplier = int(self.rng.integers(1 << 30, (1 << 31) - 1))
-        return self.emitter.emit(elementwise.hadamard(self.emitter, a, b, multiplier, min(max(shift, 17), 62), dtype))
+        return self.emitter.emit(
+            elementwise.hadamard(self.emitter, a, b, multiplier, min(max(shift, 17), 62), dtype)
+        )
 
     def pwl(self, x: relax.Expr, dtype: str) -> relax.Expr:
         """A random table of a random addressing."""
@@ -134,8 +137,12 @@ class Draw:
         """A random window that takes at least one position along each axis."""
         rank = len(spatial)
         kernel = [int(self.rng.integers(1, min(4, extent) + 1)) for extent in spatial]
-        dilations = [int(self.rng.integers(1, 3)) if k * 2 <= s else 1 for k, s in zip(kernel, spatial, strict=True)]
-        strides, begins, ends = (self.rng.integers(low, high, rank).tolist() for low, high in ((1, 4), (0, 3), (0, 3)))
+        dilations = [
+            int(self.rng.integers(1, 3)) if k * 2 <= s else 1 for k, s in zip(kernel, spatial, strict=True)
+        ]
+        strides, begins, ends = (
+            self.rng.integers(low, high, rank).tolist() for low, high in ((1, 4), (0, 3), (0, 3))
+        )
         return Window(*(tuple(v) for v in (kernel, strides, dilations, begins, ends)), groups)
 
     def move(self, x: relax.Expr) -> relax.Expr:
@@ -143,7 +150,9 @@ class Draw:
         shape = shape_of(x)
         rank = len(shape)
         axis = int(self.rng.integers(rank)) if rank else 0
-        kinds = ["reshape", "expand"] + (["permute", "slice", "slice", "pad", "take", "split", "broadcast"] if rank else [])
+        kinds = ["reshape", "expand"] + (
+            ["permute", "slice", "slice", "pad", "take", "split", "broadcast"] if rank else []
+        )
         kind = self.choice(kinds)
         if kind == "reshape":
             return self.emitter.emit(relax.op.reshape(x, self.other_shape(shape)))
@@ -169,7 +178,9 @@ class Draw:
             if not cut:
                 return x
             parts = self.emitter.emit(relax.op.split(x, [cut], axis))
-            return self.emitter.bind(self.emitter.fresh_name(), relax.TupleGetItem(parts, int(self.rng.integers(2))))
+            return self.emitter.bind(
+                self.emitter.fresh_name(), relax.TupleGetItem(parts, int(self.rng.integers(2)))
+            )
         return self.emitter.emit(relax.op.broadcast_to(x, [2, *shape]))
 
     def other_shape(self, shape: Sequence[int]) -> list[int]:
@@ -268,11 +279,16 @@ def _broadcastable(draw: Draw, x: relax.Expr, values: Sequence[relax.Expr]) -> r
     """A value, or a constant, that broadcasts with x."""
     shape = shape_of(x)
     fitting = [
-        v for v in values if len(shape_of(v)) <= len(shape) and all(a in (1, b) for a, b in zip(shape_of(v)[::-1], shape[::-1], strict=False))
+        v
+        for v in values
+        if len(shape_of(v)) <= len(shape)
+        and all(a in (1, b) for a, b in zip(shape_of(v)[::-1], shape[::-1], strict=False))
     ]
     if fitting and draw.rng.integers(3):
         return draw.choice(fitting)
-    return draw.constant([int(draw.choice([1, extent])) for extent in shape], str(draw.choice(["int16", "int8"])))
+    return draw.constant(
+        [int(draw.choice([1, extent])) for extent in shape], str(draw.choice(["int16", "int8"]))
+    )
 
 
 def _random_gemm(draw: Draw, x: relax.Expr, values: Sequence[relax.Expr]) -> relax.Expr:
@@ -282,11 +298,19 @@ def _random_gemm(draw: Draw, x: relax.Expr, values: Sequence[relax.Expr]) -> rel
     if draw.rng.integers(2):
         a = draw.emitter.emit(relax.op.permute_dims(a, [0, 2, 1]))
     groups, rows, depth = shape_of(a)
-    fitting = [v for v in values if shape_of(v)[:-1] == (groups, depth) and _bits(dtype_of(v)) < 32 and len(shape_of(v)) == 3]
+    fitting = [
+        v
+        for v in values
+        if shape_of(v)[:-1] == (groups, depth) and _bits(dtype_of(v)) < 32 and len(shape_of(v)) == 3
+    ]
     columns = int(draw.choice([1, 1, 3, 8, 17]))
     if groups * rows * columns > LARGEST:
         columns = 1
-    b = draw.choice(fitting) if fitting else draw.constant((groups, depth, columns), str(draw.choice(["int16", "int8"])))
+    b = (
+        draw.choice(fitting)
+        if fitting
+        else draw.constant((groups, depth, columns), str(draw.choice(["int16", "int8"])))
+    )
     return draw.gemm(a, b, draw.type(), uniform=bool(draw.rng.integers(2)))
 
 

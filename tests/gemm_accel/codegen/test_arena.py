@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 from targets.gemm_accel.codegen.arena import Lifetime, plan_arena
 
 LIFETIMES = st.lists(
-    st.builds(lambda size, first, length: Lifetime(size, first, first + length), st.integers(0, 5000), st.integers(0, 30), st.integers(0, 8)),
+    st.builds(
+        lambda size, first, length: Lifetime(size, first, first + length),
+        st.integers(0, 5000),
+        st.integers(0, 30),
+        st.integers(0, 8),
+    ),
     max_size=40,
 )
 
@@ -16,7 +21,7 @@ LIFETIMES = st.lists(
 def test_buffers_that_are_alive_together_never_overlap(lifetimes: list[Lifetime]) -> None:
     plan = plan_arena(lifetimes)
     for i, a in enumerate(lifetimes):
-        assert 0 <= plan.addresses[i] and plan.addresses[i] + a.bytes <= plan.bytes
+        assert plan.addresses[i] >= 0 and plan.addresses[i] + a.bytes <= plan.bytes
         for j, b in enumerate(lifetimes[:i]):
             if a.first <= b.last and b.first <= a.last:
                 apart = (

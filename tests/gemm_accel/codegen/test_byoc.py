@@ -20,7 +20,9 @@ def _convolution_and_residual(emitter: Emitter, parameters: Sequence[relax.Expr]
     draw = Draw(emitter, np.random.default_rng(3))
     matrix = draw.im2col(parameters[0], Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1)))
     product = draw.gemm(matrix, draw.constant((1, 27, 4), "int16"), "int16")
-    image = emitter.emit(relax.op.reshape(emitter.emit(relax.op.permute_dims(product, [0, 2, 1])), [1, 4, 8, 8]))
+    image = emitter.emit(
+        relax.op.reshape(emitter.emit(relax.op.permute_dims(product, [0, 2, 1])), [1, 4, 8, 8])
+    )
     active = draw.pwl(image, "int16")
     return relax.Tuple([draw.add(active, parameters[1], "int16"), active])
 

@@ -1,4 +1,4 @@
-"""Each operation's commands compute what its body computes, to the bit, for random shapes, types and views."""
+"""The commands of each operation compute what its body does, to the bit, for random shapes, types and views."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ def _draw(emitter: Emitter, seed: int) -> Draw:
 
 
 @few
-@given(SEEDS, TYPES, NARROW, TYPES, st.integers(1, 3), st.integers(1, 40), st.integers(1, 70), st.integers(1, 40))
+@given(
+    SEEDS, TYPES, NARROW, TYPES, st.integers(1, 3), st.integers(1, 40), st.integers(1, 70), st.integers(1, 40)
+)
 def test_gemm(seed: int, a_type: str, b_type: str, dtype: str, groups: int, m: int, k: int, n: int) -> None:
     parameters: list[Parameter] = [((groups, m, k), a_type)]
 
@@ -72,13 +74,16 @@ def _convolution(seed: int, window: Window, columns: int, dtype: str, fill: int)
 
 
 @few
-@given(SEEDS, st.integers(1, 3), NARROW, TYPES, st.sampled_from([1, 2, 4]), st.sampled_from([1, 3]), st.data())
+@given(
+    SEEDS, st.integers(1, 3), NARROW, TYPES, st.sampled_from([1, 2, 4]), st.sampled_from([1, 3]), st.data()
+)
 def test_convolution_of_any_rank(
     seed: int, rank: int, in_type: str, dtype: str, groups: int, columns: int, data: st.DataObject
 ) -> None:
     spatial = [data.draw(st.integers(3, 7)) for _ in range(rank)]
     numbers = [
-        tuple(data.draw(st.integers(low, high)) for _ in range(rank)) for low, high in ((1, 3), (1, 2), (1, 1), (0, 2), (0, 2))
+        tuple(data.draw(st.integers(low, high)) for _ in range(rank))
+        for low, high in ((1, 3), (1, 2), (1, 1), (0, 2), (0, 2))
     ]
     parameters: list[Parameter] = [((data.draw(st.integers(1, 2)), 4, *spatial), in_type)]
     assert_equal_to_bodies(parameters, _convolution(seed, Window(*numbers, groups), columns, dtype, -2))
@@ -92,7 +97,8 @@ def test_depthwise_convolution_on_the_diagonal_cells(
     rank = data.draw(st.integers(1, 2))
     spatial = [data.draw(st.integers(3, 12)) for _ in range(rank)]
     numbers = [
-        tuple(data.draw(st.integers(low, high)) for _ in range(rank)) for low, high in ((1, 3), (1, 3), (1, 1), (0, 2), (0, 2))
+        tuple(data.draw(st.integers(low, high)) for _ in range(rank))
+        for low, high in ((1, 3), (1, 3), (1, 1), (0, 2), (0, 2))
     ]
     parameters: list[Parameter] = [((data.draw(st.integers(1, 2)), channels, *spatial), in_type)]
     config = data.draw(st.sampled_from([SMALL, AcceleratorConfig()]))
@@ -102,7 +108,15 @@ def test_depthwise_convolution_on_the_diagonal_cells(
 
 
 @few
-@given(SEEDS, TYPES, NARROW, TYPES, st.lists(st.sampled_from([1, 2, 5, 16, 33]), max_size=4), st.booleans(), st.data())
+@given(
+    SEEDS,
+    TYPES,
+    NARROW,
+    TYPES,
+    st.lists(st.sampled_from([1, 2, 5, 16, 33]), max_size=4),
+    st.booleans(),
+    st.data(),
+)
 def test_elementwise_operations_broadcast(
     seed: int, a_type: str, b_type: str, dtype: str, shape: list[int], product: bool, data: st.DataObject
 ) -> None:
@@ -171,7 +185,9 @@ def test_outputs_may_be_inputs_constants_and_repeated() -> None:
     def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
         draw = _draw(emitter, 4)
         sum_ = draw.add(p[0], p[0], "int16")
-        return relax.Tuple([p[0], sum_, sum_, draw.constant((2, 3), "int8"), emitter.emit(relax.op.permute_dims(p[0]))])
+        return relax.Tuple(
+            [p[0], sum_, sum_, draw.constant((2, 3), "int8"), emitter.emit(relax.op.permute_dims(p[0]))]
+        )
 
     assert_equal_to_bodies([((3, 5), "int16")], body)
 

@@ -1,4 +1,5 @@
-"""Random graphs of composites and moves: fused, forwarded and planned together, still equal to their bodies."""
+"""Random graphs of composites and moves: fused, forwarded and planned together, still equal to their
+bodies."""
 
 import pytest
 

@@ -24,7 +24,8 @@ COMMANDS = st.lists(
 
 
 def _order(commands: list[tuple[int, list[Access]]]) -> list[set[int]]:
-    """For each command all that are complete before it begins, as waits and signals and the queues' order say."""
+    """For each command all that are complete before it begins, as waits and signals and the queues' order
+    say."""
     synchroniser = Synchroniser()
     waits = [synchroniser.add(queue, accesses) for queue, accesses in commands]
     in_queue: list[list[int]] = [[] for _ in QUEUES]
@@ -36,7 +37,9 @@ def _order(commands: list[tuple[int, list[Access]]]) -> list[set[int]]:
             # the n-th wait takes the n-th signal between two queues, in the order of the signalling queue
             number = counts.get((other, queue), 0)
             counts[other, queue] = number + 1
-            signalled = sorted(n for (q, n), to in synchroniser.signals.items() if q == other for t in to if t == queue)
+            signalled = sorted(
+                n for (q, n), to in synchroniser.signals.items() if q == other for t in to if t == queue
+            )
             done = in_queue[other][: signalled[number] + 1]
             known = known.union(done, *(before[i] for i in done))
         before.append(known)
