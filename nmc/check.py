@@ -158,9 +158,12 @@ def print_check(report: CheckReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    columns = ("output", "level", "max abs", "rmse", "cosine", "SNR dB", "top-1 agreement")
-    table = Table(*columns, title=f"{report.model}: error against onnxruntime, {report.samples} samples")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{report.model}: error against onnxruntime on {report.samples} samples")
+    table = Table()
+    table.add_column("output", overflow="fold")
+    for heading in ("level", "max abs", "rmse", "cosine", "SNR dB", "top-1"):
+        table.add_column(heading, justify="left" if heading == "level" else "right", no_wrap=True)
     for output in report.levels[ACCELERATOR]:
         for level, errors in report.levels.items():
             table.add_row(output, level, *_cells(errors[output]))
@@ -168,10 +171,8 @@ def print_check(report: CheckReport) -> None:
     verdict = "equals the CPU reference to the bit" if report.bit_exact else "DIFFERS from the CPU reference"
     console.print(f"The accelerator {verdict}.")
     for item in report.fallback:
-        console.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}", markup=False)
-    console.print(
-        f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.", highlight=False
-    )
+        console.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}")
+    console.print(f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.")
 
 
 def _cells(error: OutputError) -> list[str]:
