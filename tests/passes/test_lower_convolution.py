@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tvm import relax
+from tvm import ir, relax
 
 from passes.lower_convolution import lower_convolution
 from passes.matrix_form.im2col import IM2COL
@@ -51,7 +51,7 @@ CASES = [
 ]
 
 
-def lowered(case: Case, weight: np.ndarray):
+def lowered(case: Case, weight: np.ndarray) -> ir.IRModule:
     rank = len(case.strides)
     return lower_convolution(
         build_module(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tvm import relax
+from tvm import ir, relax
 
 from passes.normalise_matmul import normalise_matmul
 from passes.rewrite import bindings_of, callee_name, constant_value, shape_of
@@ -41,7 +41,7 @@ def test_a_product_of_any_ranks_computes_what_numpy_does(constants: str) -> None
         check_form(module)
 
 
-def check_form(module) -> None:
+def check_form(module: ir.IRModule) -> None:
     for binding in bindings_of(module["main"]):
         if isinstance(binding.value, relax.Call) and callee_name(module, binding.value) == "relax.matmul":
             left, right = (shape_of(argument) for argument in binding.value.args)

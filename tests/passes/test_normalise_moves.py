@@ -7,7 +7,7 @@ import pytest
 from tvm import relax
 
 from passes.normalise_moves import normalise_moves
-from passes.rewrite import bindings_of, callee_name
+from passes.rewrite import Emitter, bindings_of, callee_name
 from tests.passes.support import build_module, constant, listing, random_array, run
 
 op = relax.op
@@ -115,11 +115,9 @@ def test_a_move_of_matrix_form_moves_as_numpy_does(name: str) -> None:
 
 
 def test_the_parts_of_a_split_are_slices() -> None:
-    def body(emitter, x):
-        parts = emitter.emit(relax.op.split(x, [2, 3], axis=1))
-        name = emitter.bind("parts", relax.op.split(x, [2, 3], axis=1))
-        assert parts is not None
-        return tuple(emitter.bind(f"part{i}", relax.TupleGetItem(name, i)) for i in range(3))
+    def body(emitter: Emitter, x: relax.Expr) -> tuple[relax.Expr, ...]:
+        parts = emitter.bind("parts", relax.op.split(x, [2, 3], axis=1))
+        return tuple(emitter.bind(f"part{i}", relax.TupleGetItem(parts, i)) for i in range(3))
 
     data = random_array(*X, seed=2)
     module = normalise_moves(build_module(body, X))
@@ -129,7 +127,7 @@ def test_the_parts_of_a_split_are_slices() -> None:
 
 
 def test_a_meshgrid_is_broadcasts() -> None:
-    def body(emitter, x, y):
+    def body(emitter: Emitter, x: relax.Expr, y: relax.Expr) -> tuple[relax.Expr, ...]:
         grids = emitter.bind("grids", relax.op.meshgrid([x, y], indexing="ij"))
         return tuple(emitter.bind(f"grid{i}", relax.TupleGetItem(grids, i)) for i in range(2))
 
