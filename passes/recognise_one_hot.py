@@ -1,7 +1,7 @@
 """A one-hot matrix times a constant table is a `take` of the table's rows, which multiplies nothing.
 
 Run on level 1 before `passes.normalise_matmul`. One-hot means float(ids == [first, first + 1, …]) along the
-last axis, as JAX and TensorFlow export it. Ids outside the table select a row of zeros: there is one at each end.
+last axis, as JAX and TensorFlow export it. Ids outside the table select one of the rows of zeros at its ends.
 """
 
 from collections.abc import Mapping
