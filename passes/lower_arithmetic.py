@@ -95,12 +95,21 @@ def _where(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     extremum = _extremum(emitter, condition, chosen, otherwise)
     if extremum is not None:
         return extremum
-    if arguments_of(emitter, condition, "relax.isnan") is not None and shape_of(otherwise) == shape_of(call):
-        return otherwise  # all masks are finite here, so nothing is NaN, and integers have none
+    if _never_holds(emitter, condition) and shape_of(otherwise) == shape_of(call):
+        return otherwise
     selected = _selected(emitter, condition, _finite(emitter, chosen), _finite(emitter, otherwise))
     if shape_of(emitter.builder.normalize(selected)) == shape_of(call):
         return selected
     return _op.broadcast_to(emitter.emit(selected), list(shape_of(call)))
+
+
+def _never_holds(emitter: Emitter, condition: relax.Expr) -> bool:
+    """Whether a condition asks if something computed is NaN or infinite: masks are finite here, and integers are."""
+    if arguments_of(emitter, condition, "relax.isnan", "relax.isinf") is not None:
+        return True
+    compared = arguments_of(emitter, condition, "relax.equal")
+    numbers = [] if compared is None else [scalar_of(side) for side in compared]
+    return any(number is not None and np.isinf(number) for number in numbers)
 
 
 def _extremum(
