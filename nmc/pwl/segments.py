@@ -127,16 +127,18 @@ def fitted_range(
 def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
     """The same segments with the lines of the problem's rule, and tails where the function has them.
 
-    An end segment outside the range takes the tail's slope. So does one inside it when that is no worse than
-    the worst segment: beyond the range it then stays right instead of running off along a fitted line.
+    An end segment becomes the tail itself where that is no worse than the worst segment: it is then right
+    beyond the range, and without a bias far out. One outside the range takes the tail's slope in any case,
+    centred.
     """
-    left, right = (
-        np.clip(segments.left, problem.lo, problem.hi),
-        np.clip(segments.right, problem.lo, problem.hi),
-    )
-    lines = fit_lines(curve, left, right, problem.rule)
-    segments = replace(segments, slopes=lines.slopes, intercepts=lines.intercepts)
-    if len(left) < 3:
+    left, right = segments.left, segments.right
+    inside = np.clip(left, problem.lo, problem.hi), np.clip(right, problem.lo, problem.hi)
+    lines = fit_lines(curve, *inside, problem.rule)
+    # A line holds where it was fitted, and not to the end of a segment that the range ends within.
+    left = np.where(np.isfinite(left) & (right >= problem.lo), np.maximum(left, problem.lo), left)
+    right = np.where(np.isfinite(right) & (left <= problem.hi), np.minimum(right, problem.hi), right)
+    segments = replace(segments, left=left, right=right, slopes=lines.slopes, intercepts=lines.intercepts)
+    if len(left) < 2:
         return segments
     worst = float(lines.errors.max())
     for side in (0, 1):
@@ -146,10 +148,8 @@ def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
 
 def errors_of(problem: Problem, segments: Segments) -> Errors:
     """The error of the segments on [problem.lo, problem.hi], each line measured on its own extent."""
-    left, right = (
-        np.clip(segments.left, problem.lo, problem.hi),
-        np.clip(segments.right, problem.lo, problem.hi),
-    )
+    left = np.clip(segments.left, problem.lo, problem.hi)
+    right = np.clip(segments.right, problem.lo, problem.hi)
     # A segment that begins at hi holds that one value of the range.
     reached = (right > left) | (segments.left == problem.hi)
     left, width = left[reached, None], (right - left)[reached, None]
@@ -160,9 +160,10 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
     spacing[:, [0, -1]] *= 0.5
     weight = spacing if problem.density is None else spacing * problem.density(x)
     weight = weight / weight.sum()
-    return Errors(
-        float(error.max()), float((weight * error).sum()), float(np.sqrt((weight * error**2).sum()))
-    )
+    maximum = float(error.max())
+    # Relative to the maximum, because the square of a large error may overflow.
+    square = float((weight * (error / (maximum or 1.0)) ** 2).sum())
+    return Errors(maximum, float((weight * error).sum()), maximum * math.sqrt(square))
 
 
 def tail_deviations(function: Function, x: FloatArray) -> tuple[FloatArray | None, FloatArray | None]:

@@ -41,7 +41,9 @@ def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: fl
     grid, shift = _grid(problem, count, granularity)
     if granularity is not None:
         return _at_shift(problem, curve, grid, count, shift)
-    while _blocks(problem, grid, count, shift)[1] > count:
+    # Segments begin at multiples of their width, so that one alone never covers both sides of zero.
+    widest = problem.input_bits - 1 if problem.input_step is not None else shift
+    while shift < widest and _blocks(problem, grid, count, shift)[1] > count:
         shift += 1
     best = _at_shift(problem, curve, grid, count, shift)
     best_error = errors_of(problem, best).score(problem)

@@ -18,7 +18,10 @@ def scale_for(lo: float, hi: float, bits: int) -> float:
         raise CalibrationError(
             f"the range [{lo}, {hi}] is not a finite interval; check the data for NaN or infinity"
         )
-    return _float32_at_least((max(abs(lo), abs(hi)) or 1.0) / ((1 << (bits - 1)) - 1))
+    scale = (max(abs(lo), abs(hi)) or 1.0) / ((1 << (bits - 1)) - 1)
+    if scale > float(np.finfo(np.float32).max):
+        raise CalibrationError(f"the range [{lo:g}, {hi:g}] is beyond float32; check the model for overflow")
+    return _float32_at_least(scale)
 
 
 def scale_for_histogram(counts: ArrayLike, edges: ArrayLike, bits: int) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmc.pwl import RULES, TableError, fit_table, function_named
@@ -184,6 +184,7 @@ def test_a_range_of_one_point_gives_a_table(name: str, point: float) -> None:
 @given(
     st.floats(-50, 50), st.floats(0.01, 100), st.integers(1, 256), st.sampled_from(["uniform", "breakpoints"])
 )
+@settings(deadline=None, max_examples=50)
 def test_addresses_count_the_boundaries_at_or_below(
     lo: float, width: float, segments: int, addressing: str
 ) -> None:
@@ -192,6 +193,14 @@ def test_addresses_count_the_boundaries_at_or_below(
     expected = (table.boundaries[None, :] <= x[:, None]).sum(axis=1)
     np.testing.assert_array_equal(table.address(x), expected)
     assert len(table.boundaries) == table.entries - 1 <= segments - 1
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3])
+@pytest.mark.parametrize("addressing", ["uniform", "breakpoints"])
+def test_the_smallest_tables_span_both_sides_of_zero(segments: int, addressing: str) -> None:
+    table = fit_table("atan", -0.03, 0.02, segments=segments, addressing=addressing, input_step=2e-5)
+    # atan(x) = x - x^3 / 3, and the identity is a candidate line.
+    assert table.entries <= segments and table.max_error <= 0.03**3 / 3
 
 
 def test_fitting_the_same_table_twice_gives_the_same_numbers() -> None:

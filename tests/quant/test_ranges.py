@@ -38,6 +38,11 @@ def test_a_range_that_is_no_interval_is_refused(lo: float, hi: float) -> None:
         scale_for(lo, hi, 16)
 
 
+def test_a_range_beyond_float32_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="beyond float32"):
+        scale_for(0.0, 1e77, 16)
+
+
 def test_a_rare_outlier_is_clipped_at_eight_bits_and_kept_at_sixteen() -> None:
     edges = np.linspace(-100, 100, 2001)
     counts = 1e6 * np.exp(-0.5 * (edges[:-1] + 0.05) ** 2)
