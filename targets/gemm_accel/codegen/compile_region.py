@@ -47,8 +47,11 @@ def compile_region(
     buffers, plan = _plan(graph, kernels)
     addresses = {buffer: ARENA + address for buffer, address in zip(buffers, plan.addresses, strict=True)}
     assembly = Assembly(config, addresses)
-    for kernel in kernels:
-        emit_kernel(assembly, kernel, Scratchpad(0, config.scratchpad_bytes))
+    half = config.scratchpad_bytes // 2
+    for number, kernel in enumerate(kernels):
+        # kernels take turns in two halves, so that one loads its first tiles while the other computes its last
+        base = half * (number % 2)
+        emit_kernel(assembly, kernel, Scratchpad(base, base + half))
     commands, layers = assembly.finish()
     constants = assembly.constants.data()
     inputs, outputs = (
@@ -77,7 +80,10 @@ def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[list[Buffer], ArenaPlan]
     first: dict[Buffer, int] = {view.buffer: 0 for view in graph.inputs}
     last: dict[Buffer, int] = dict(first)
     for time, kernel in enumerate(kernels, start=1):
-        for buffer in [*buffers_read(kernel), *(view.buffer for view in kernel.stores.values())]:
+        for buffer in [
+            *buffers_read(kernel),
+            *(view.buffer for views in kernel.stores.values() for view in views),
+        ]:
             if buffer.place is not Place.CONSTANT:
                 first.setdefault(buffer, time)
                 last[buffer] = time

@@ -150,12 +150,12 @@ def _emit_tile(assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range], numbe
     _, rows, columns, channels = counts_of(ranges)
     accumulator = (number % 2) * (assembly.config.accumulator_entries // 2)
     weights = _place_constant(assembly, tiles.weight_slots, tiles.weights, ranges[3], operation)
-    patch = _place_patch(assembly, tiles, ranges)
-    _emit_taps(assembly, operation, patch, weights, (rows, columns, channels), accumulator)
     scale, present = tiles.scale_slots.place(ranges[3])
     if not present:
         count = channels * SCALE_BYTES // BYTES["int64"]
         assembly.load_constant(tiles.scales[ranges[3][0]], scale, "int64", count)
+    patch = _place_patch(assembly, tiles, ranges)
+    _emit_taps(assembly, operation, patch, weights, (rows, columns, channels), accumulator)
     views = tiles.places.load_views(assembly, ranges)
     values = tiles.places.place_values(ranges)
     assembly.layer = kernel.layer

@@ -21,14 +21,12 @@ MAXIMUM_NODES = 16
 
 @dataclass
 class _Group:
-    """Nodes that run together, by their index in the graph; `position` is where the group runs."""
+    """Nodes that run together, by their index in the graph; `position` is where the group runs: at its last
+    node, but for copies, which may well be made earlier than they stand."""
 
     members: list[int]
     nodes: list[Node]
-
-    @property
-    def position(self) -> int:
-        return self.members[-1]
+    position: int
 
 
 @dataclass
@@ -49,15 +47,17 @@ class _Fusion:
             if joined is not None:
                 group.members.append(index)
                 group.nodes.append(joined)
+                if not isinstance(joined.operation, Copy):
+                    group.position = index
                 self.group_of_writer[joined.result].append(group)
                 return
-        group = _Group([index], [node])
+        group = _Group([index], [node], index)
         self.groups.append(group)
         self.group_of_writer[node.result].append(group)
 
     def _candidates(self, node: Node) -> list[_Group]:
         """The groups that compute an operand, the latest first."""
-        if not isinstance(node.operation, Elementwise):
+        if not isinstance(node.operation, Elementwise | Copy):
             return []
         found = {id(g): g for view in node.sources for g in self.group_of_writer[view.buffer]}
         return sorted(found.values(), key=lambda group: -group.position)
@@ -68,7 +68,10 @@ class _Fusion:
         if isinstance(first, Copy | Gather) or len(group.nodes) >= MAXIMUM_NODES:
             return None
         written = {member.result for member in group.nodes}
-        if any(r < index and r not in group.members for buffer in written for r in self.readers[buffer]):
+        waits = not isinstance(node.operation, Copy)
+        if waits and any(
+            r < index and r not in group.members for buffer in written for r in self.readers[buffer]
+        ):
             return None
         joined = _in_order_of(group.nodes, node)
         if joined is None or not _reads_only_values(group.nodes, joined):
@@ -87,7 +90,8 @@ class _Fusion:
             or any(reader not in members for reader in self.readers[node.result])
             for node in group.nodes
         ]
-        stored[-1] = stored[-1] or not any(stored)
+        if not any(stored) and not any(isinstance(node.operation, Copy) for node in group.nodes):
+            stored[-1] = True
         kernel = kernel_of(group.nodes, stored)
         assert kernel is not None, "nodes join a kernel only if they fit its axes"
         return kernel
@@ -121,7 +125,9 @@ def _in_order_of(nodes: Sequence[Node], node: Node) -> Node | None:
 
 
 def _with_views(node: Node, operands: Sequence[View], destination: View) -> Node:
-    assert isinstance(node.operation, Elementwise)
+    if isinstance(node.operation, Copy):
+        return replace(node, operation=Copy(operands[0]), destination=destination)
+    assert isinstance(node.operation, Elementwise), "only these are walked in any order"
     return replace(node, operation=replace(node.operation, operands=tuple(operands)), destination=destination)
 
 

@@ -14,7 +14,7 @@ def emit_gather(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> N
     """Tiles of rows, or of parts of a row where one is larger than a tile: gathered, then stored."""
     assert kernel.head is not None and isinstance(kernel.head.operation, Gather)
     operation = kernel.head.operation
-    destination = kernel.stores[0]
+    (destination,) = kernel.stores[0]
     element = destination.buffer.element_bytes
     rest = merged(tuple(factor for axis in operation.table.axes[1:] for factor in axis))
     table = View(

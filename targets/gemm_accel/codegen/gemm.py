@@ -67,7 +67,7 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
     n = gemm.b.shape[2]
     width = config.dram_bytes_per_cycle
     b_is_constant = gemm.b.buffer.value is not None
-    output = next(iter(kernel.stores.values()))
+    output_beats = sum(beats_per_element(view, width) for views in kernel.stores.values() for view in views)
     shape = GemmShape(
         groups,
         m,
@@ -77,7 +77,7 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
         gemm.b.buffer.element_bytes,
         beats_per_element(gemm.a, width),
         gemm.b.buffer.element_bytes / width if b_is_constant else beats_per_element(gemm.b, width),
-        beats_per_element(output, width),
+        output_beats,
         config.rows,
         config.columns,
         gemm.a.buffer.dtype == "int32",
@@ -147,11 +147,12 @@ def _emit_tile(
     assembly.layer = kernel.layer
     m, n = rows[1] - rows[0], columns[1] - columns[0]
     accumulator = (number % tiles.halves) * (assembly.config.accumulator_entries // tiles.halves)
-    for depth in _ranges(shape.k, tiles.tile.k):
-        a = _place_a(assembly, tiles, group, rows, depth)
-        b = _place_b(assembly, tiles, group, depth, columns)
-        assembly.gemm(a, b, m, depth[1] - depth[0], n, accumulator, accumulate=depth[0] > 0)
+    # constants first: they need not wait for the kernel before to store its results
     scale = _place_scale(assembly, tiles, group, columns)
+    for depth in _ranges(shape.k, tiles.tile.k):
+        b = _place_b(assembly, tiles, group, depth, columns)
+        a = _place_a(assembly, tiles, group, rows, depth)
+        assembly.gemm(a, b, m, depth[1] - depth[0], n, accumulator, accumulate=depth[0] > 0)
     ranges = ((group, group + 1), rows, columns)
     views = tiles.places.load_views(assembly, ranges)
     values = tiles.places.place_values(ranges)

@@ -23,6 +23,10 @@ from targets.gemm_accel.codegen.views import (
 )
 
 
+OverAxes = Callable[[View], View | None]
+"""Turns a flat view into one over a kernel's axes, where it can."""
+
+
 @dataclass(frozen=True)
 class Operand:
     """What a step reads: the value of an earlier node of the kernel (its index), or a view over the
@@ -43,13 +47,13 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """`head` (if any) produces value 0, the steps the following ones. `stores` maps a value to its
-    destination, a view over the axes."""
+    """`head` (if any) produces value 0, the steps the following ones. `stores` maps a value to the places
+    it is written to, views over the axes; a value that is in none stays on chip."""
 
     head: Node | None
     steps: tuple[Step, ...]
     extents: tuple[int, ...]
-    stores: dict[int, View]
+    stores: dict[int, tuple[View, ...]]
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -68,38 +72,51 @@ class Kernel:
 
 
 def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:
-    """The kernel of these nodes, of which those flagged are stored; None when no axes fit all their views.
+    """The kernel of these nodes, of which those flagged write their result; None when no axes fit all their
+    views.
 
-    Only the first node may be other than element-wise, and all flat views are in the same order.
+    Only the first node may be other than element-wise or a copy, and all flat views are in the same order.
+    A copy of another node's value is one more place that this value is written to.
     """
     head = None if isinstance(nodes[0].operation, Elementwise | Copy) else nodes[0]
-    flat = [view for node in nodes for view in flat_views(node)]
-    over_axes = _axes_function(head, flat)
+    over_axes = _axes_function(head, [view for node in nodes for view in flat_views(node)])
     if over_axes is None:
         return None
-    stores: dict[int, View] = {}
-    for number, node in enumerate(nodes):
-        if stored[number]:
-            view = over_axes(node.destination)
-            if view is None:
-                return None
-            stores[number] = view
+    values: list[Node] = []
     steps: list[Step] = []
-    for number, node in enumerate(nodes):
-        if node is head:
+    places: list[tuple[int, View | None]] = []
+    for node, is_stored in zip(nodes, stored, strict=True):
+        copied = _value_read(values, node.operation.source) if isinstance(node.operation, Copy) else None
+        if copied is not None:
+            places.append((copied, over_axes(node.destination)))
             continue
-        operands = []
-        for source in node.sources:
-            value = _value_read(nodes[:number], source)
-            view = over_axes(source) if value is None else None
-            if value is None and view is None:
+        if is_stored:
+            places.append((len(values), over_axes(node.destination)))
+        if node is not head:
+            step = _step(node, values, over_axes)
+            if step is None:
                 return None
-            dtype = source.buffer.dtype if value is None else nodes[value].dtype
-            operands.append(Operand(value, view, dtype))
-        steps.append(Step(node, tuple(operands)))
-    extents = over_axes(nodes[0].destination)
-    assert extents is not None
-    return Kernel(head, tuple(steps), extents.shape, stores)
+            steps.append(step)
+        values.append(node)
+    space = over_axes(nodes[0].destination)
+    if space is None or any(view is None for _, view in places):
+        return None
+    stores = {
+        value: tuple(view for v, view in places if v == value and view is not None) for value, _ in places
+    }
+    return Kernel(head, tuple(steps), space.shape, stores)
+
+
+def _step(node: Node, earlier: Sequence[Node], over_axes: OverAxes) -> Step | None:
+    """The node as a step after others; None when a view of it does not fit the axes."""
+    operands = []
+    for source in node.sources:
+        value = _value_read(earlier, source)
+        view = over_axes(source) if value is None else None
+        if value is None and view is None:
+            return None
+        operands.append(Operand(value, view, source.buffer.dtype if value is None else earlier[value].dtype))
+    return Step(node, tuple(operands))
 
 
 def flat_views(node: Node) -> list[View]:
@@ -125,7 +142,7 @@ def same_elements(a: View, b: View) -> bool:
     )
 
 
-def _axes_function(head: Node | None, flat: Sequence[View]) -> Callable[[View], View | None] | None:
+def _axes_function(head: Node | None, flat: Sequence[View]) -> OverAxes | None:
     """A function that turns a flat view into one over the kernel's axes (None where it cannot)."""
     if head is not None:
         return lambda view: head_axes(head, view)

@@ -36,7 +36,7 @@ def _tile(kernel: Kernel, fits: Fits) -> tuple[int, ...]:
     """The largest tile that fits: grown from the axis that is innermost in each view's memory, then inner
     to outer."""
     tile = [1] * len(kernel.extents)
-    for view in [*kernel.stores.values(), *kernel.views()]:
+    for view in [*(view for views in kernel.stores.values() for view in views), *kernel.views()]:
         axis = _densest_axis(view)
         if axis is not None:
             _grow(tile, axis, min(kernel.extents[axis], RUN_BYTES // view.buffer.element_bytes), fits)

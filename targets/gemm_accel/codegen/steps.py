@@ -147,6 +147,7 @@ def store_values(
     assembly: Assembly, kernel: Kernel, ranges: Sequence[Range], values: dict[int, Placed]
 ) -> None:
     """Writes the values of a tile that nodes outside the kernel read."""
-    for value, view in kernel.stores.items():
+    for value, views in kernel.stores.items():
         assembly.layer = kernel.nodes[value].layer
-        assembly.store(view, ranges, values[value])
+        for view in views:
+            assembly.store(view, ranges, values[value])

@@ -1,4 +1,4 @@
-"""The commands of each operation compute what its body does, to the bit, for random shapes, types and views."""
+"""Each operation's commands compute what its body does, to the bit, for random shapes, types and views."""
 
 import math
 from collections.abc import Sequence
