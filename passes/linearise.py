@@ -18,9 +18,6 @@ from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
 from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, rebuild
 
-OCTAVE_HEADROOM = 8.0
-"""How far below the smallest value seen in calibration a table of octaves reaches."""
-
 Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]
 """Fits a table for a function with parameters, over a range, for an argument of a format."""
 
@@ -61,11 +58,10 @@ def linearise(
 def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> TensorRange:
     """All that the format can hold, on the sides of zero where calibration saw values.
 
-    Where a table's segments go by octaves, it starts a few octaves below the smallest value seen: every octave more
-    halves the segments of the others.
+    Where a table's segments go by octaves, it is fitted on what calibration saw: every octave more would halve the
+    segments of the others, and those left over cover octaves beyond the range by themselves.
     """
-    bound = form.scale * form.highest
-    low = 0.0 if seen.low >= 0.0 else -bound
     if octaves and seen.low > 0.0:
-        low = seen.low / OCTAVE_HEADROOM
-    return TensorRange(low, 0.0 if seen.high <= 0.0 else bound)
+        return seen
+    bound = form.scale * form.highest
+    return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)

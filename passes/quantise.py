@@ -234,6 +234,8 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
 def _pwl(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
     x, form = _quantity(state, call.args[0]), state.formats[binding.var.name]
     table = state.tables[binding.var.name].table
+    # a slope is 16 bits wide: a steeper one needs coarser steps of the result
+    form = TensorFormat(max(form.scale, table.least_output_scale(x.format.scale)), form.bits)
     integers = table.quantise(x.format.scale, form.scale, x.format.bits, form.bits)
     return Quantity(state.emitter.emit(pwl(state.emitter, x.expr, integers, form.dtype)), form)
 

@@ -1,5 +1,7 @@
 """Loads the accelerator's runtime, the C++ simulator, into TVM: afterwards modules of kind `gemm_accel` exist."""
 
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,25 @@ import tvm_ffi
 from nmc.errors import PackageError, ProgramError
 
 LIBRARY = "libnmc_gemm_accel.so"
-INSTALLED = Path(__file__).parent / LIBRARY
-DEVELOPMENT = Path(__file__).parents[2] / "build" / "sim" / LIBRARY
 
 
 @cache
 def register() -> None:
     """Makes the runtime known to TVM, once; raises PackageError when it was not built."""
-    path = next((path for path in (INSTALLED, DEVELOPMENT) if path.is_file()), None)
+    path = next((path for path in _places() if path.is_file()), None)
     if path is None:
         raise PackageError(f"the accelerator's runtime {LIBRARY} is not there; build it with `pip install .`")
     tvm_ffi.register_error("ProgramError", ProgramError)
     tvm_ffi.load_module(str(path))
+
+
+def _places() -> Iterator[Path]:
+    """Where the library can lie: built by hand beside the sources, or installed (an editable install leaves the Python
+    files where they are, so the library is in a folder of that name elsewhere on the path)."""
+    yield Path(__file__).parents[2] / "build" / "sim" / LIBRARY
+    yield Path(__file__).parent / LIBRARY
+    for entry in sys.path:
+        yield Path(entry) / "targets" / "gemm_accel" / LIBRARY
 
 
 def create_module(symbol: str, program: bytes, constants: bytes) -> Any:
