@@ -20,6 +20,7 @@ from nmc.manifest import Fallback
 from nmc.metrics import OutputError, compare
 from nmc.options import Options
 from nmc.packaging import PORTABLE, package_of
+from nmc.text import console, table
 from targets.cpu import build
 
 if TYPE_CHECKING:
@@ -155,24 +156,18 @@ def _different(reference: Arrays, result: Arrays) -> tuple[str, ...]:
 
 def print_check(report: CheckReport) -> None:
     """Prints the report as tables on standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{report.model}: error against onnxruntime on {report.samples} samples")
-    table = Table()
-    table.add_column("output", overflow="fold")
-    for heading in ("level", "max abs", "rmse", "cosine", "SNR dB", "top-1"):
-        table.add_column(heading, justify="left" if heading == "level" else "right", no_wrap=True)
+    screen = console()
+    screen.print(f"{report.model}: error against onnxruntime on {report.samples} samples\n")
+    rows = table(("output", "level"), ("max abs", "rmse", "cosine", "SNR dB", "top-1"))
     for output in report.levels[ACCELERATOR]:
         for level, errors in report.levels.items():
-            table.add_row(output, level, *_cells(errors[output]))
-    console.print(table)
+            rows.add_row(output, level, *_cells(errors[output]))
+    screen.print(rows)
     verdict = "equals the CPU reference to the bit" if report.bit_exact else "DIFFERS from the CPU reference"
-    console.print(f"The accelerator {verdict}.")
+    screen.print(f"The accelerator {verdict}.")
     for item in report.fallback:
-        console.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}")
-    console.print(f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.")
+        screen.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}")
+    screen.print(f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.")
 
 
 def _cells(error: OutputError) -> list[str]:

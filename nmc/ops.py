@@ -136,21 +136,13 @@ def _place(operations: int, on_cpu: int) -> str:
 
 def print_operators(report: OperatorReport) -> None:
     """Prints the report as a table on standard output."""
-    from rich.console import Console
-    from rich.table import Table
+    from nmc.text import console, count_text, table
 
-    table = Table(title=report.title, title_justify="left")
-    for heading in ("operator", "count", "runs on", "as", "multiply-adds", "why"):
-        table.add_column(heading, justify="right" if heading in ("count", "multiply-adds") else "left")
+    texts = table(("operator",), ("count", "MACs"), ("runs on", "as", "why"))
     for row in report.rows:
-        macs = f"{row.macs:,}" if row.macs else ""
-        cells = (
-            row.operator,
-            str(row.count),
-            row.runs_on,
-            ", ".join(row.operations),
-            macs,
-            "; ".join(row.reasons),
-        )
-        table.add_row(*cells)
-    Console().print(table, markup=False)
+        macs = count_text(row.macs) if row.macs else ""
+        operations, reasons = ", ".join(row.operations), "; ".join(row.reasons)
+        texts.add_row(row.operator, str(row.count), macs, row.runs_on, operations, reasons)
+    screen = console()
+    screen.print(f"{report.title}\n")
+    screen.print(texts)

@@ -26,7 +26,6 @@ from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
 from targets.cpu.matmul import ScheduleMatmul
 from targets.gemm_accel import isa
 from targets.gemm_accel.byoc import run_codegen
-from targets.gemm_accel.byoc import run_codegen
 
 PORTABLE = Target({"kind": "llvm"})
 """Host code for any processor of this family: a package runs elsewhere, and with the same result."""

@@ -1,12 +1,17 @@
 """Where the simulated cycles of a package go, layer by layer."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 from nmc.package import Package
+from nmc.text import bytes_text, console, count_text, table
+from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
+from targets.gemm_accel import isa
 
-COMPUTE, MEMORY, LATENCY = "compute", "memory", "latency"
+LATENCY = "latency"
+"""What bounds a layer that keeps no unit busy for half of its time."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class LayerProfile:
     macs: int
     utilization: float
     bound: str
-    """What it waits for most: the array, the DRAM port, or neither (latency)."""
+    """The unit that it keeps busy longest, or latency where it keeps none busy."""
     dram_bytes: int
 
 
@@ -49,44 +54,116 @@ class Profile:
 
 def profile_package(package: Package) -> Profile:
     """The profile of a package; without command streams (target cpu) every figure is 0."""
-    return Profile(0, 0, 0.0, 0, 0, 0, 0.0, ())
+    manifest, times = package.manifest, times_of(package)
+    if manifest.accelerator is None:
+        return Profile(0, 0, 0.0, 0, 0, 0, 0.0, ())
+    config = manifest.accelerator.config
+    cells = config["rows"] * config["columns"]
+    operators = {layer.name: layer.operator for layer in manifest.layers}
+    layers = tuple(_layer(work, operators, cells) for work in _works(times))
+    cycles, macs = sum(time.cycles for time in times), sum(layer.macs for layer in layers)
+    return Profile(
+        cycles=cycles,
+        macs=macs,
+        utilization=macs / (cells * cycles) if cycles else 0.0,
+        dram_bytes_read=sum(time.bytes_read for time in times),
+        dram_bytes_written=sum(time.bytes_written for time in times),
+        arena_bytes=max((region.arena_bytes for region in manifest.regions), default=0),
+        clock_hz=config["clock_megahertz"] * 1e6,
+        layers=layers,
+    )
+
+
+@dataclass
+class _Work:
+    """What one layer adds up to, while it is being added up."""
+
+    name: str
+    cycles: int = 0
+    macs: int = 0
+    dram_bytes: int = 0
+    fused: dict[str, None] = field(default_factory=dict)
+    """The layers it does the work of, in order: itself, and those that run in the chains of its drains."""
+    busy: dict[str, int] = field(default_factory=lambda: {ARRAY: 0, DRAIN: 0, DRAM: 0})
+
+
+def _works(times: Sequence[RegionTime]) -> list[_Work]:
+    """The work of each layer, in order of appearance; cycles add up to those of all regions."""
+    works: dict[str, _Work] = {}
+    for time in times:
+        latest, heads = 0, fused_layers(time.commands)
+        for item in time.commands:
+            name = heads.get(item.layer, item.layer)
+            work = works.setdefault(name, _Work(name))
+            work.fused |= {item.layer: None}
+            work.cycles += max(0, item.end - latest)
+            latest = max(latest, item.end)
+            work.macs += macs_of_command(item.command)
+            work.dram_bytes += item.dram_bytes
+            work.busy[item.unit] += item.busy
+        if time.commands:
+            works[name].cycles += time.cycles - latest
+    return list(works.values())
+
+
+def fused_layers(commands: Sequence[CommandTime]) -> dict[str, str]:
+    """For each layer that runs only in the chains of another's drains, the layer that it is part of."""
+    heads: dict[str, str] = {}
+    independent: set[str] = set()
+    head = ""
+    for item in commands:
+        if reads_stream(item.command):
+            heads.setdefault(item.layer, head)
+        elif isa.queue_of(item.command) is isa.Queue.COMPUTE:
+            head = item.layer
+            independent.add(head)
+    return {layer: head for layer, head in heads.items() if layer not in independent}
+
+
+def macs_of_command(command: isa.Command) -> int:
+    """The multiply-adds of a command; element-wise products that are not summed are none."""
+    if isinstance(command, isa.Gemm):
+        return command.m * command.k * command.n
+    return prod(command.counts) if isinstance(command, isa.Mac) else 0
+
+
+def _layer(work: _Work, operators: Mapping[str, str], cells: int) -> LayerProfile:
+    unit = max(work.busy, key=lambda name: work.busy[name])
+    # beside other layers a layer can keep the array busy for longer than it moves the end
+    span = max(work.cycles, work.busy[ARRAY])
+    return LayerProfile(
+        name=work.name,
+        op=" + ".join(filter(None, (operators.get(name, "") for name in work.fused))),
+        cycles=work.cycles,
+        macs=work.macs,
+        utilization=work.macs / (cells * span) if span else 0.0,
+        bound=unit if 2 * work.busy[unit] >= work.cycles else LATENCY,
+        dram_bytes=work.dram_bytes,
+    )
 
 
 def print_profile(profile: Profile) -> None:
     """Prints the profile as a table on standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    columns: Sequence[tuple[str, str]] = (
-        ("layer", "left"),
-        ("as", "left"),
-        ("cycles", "right"),
-        ("share", "right"),
-        ("multiply-adds", "right"),
-        ("utilisation", "right"),
-        ("bound by", "left"),
-        ("DRAM bytes", "right"),
-    )
-    table = Table(title="simulated cycles by layer", title_justify="left")
-    for heading, side in columns:
-        table.add_column(heading, justify="left" if side == "left" else "right", overflow="fold")
+    if not profile.layers:
+        print("There are no commands to profile: everything runs on the CPU.")
+        return
+    rows = table(("layer", "as"), ("cycles", "share", "MACs", "use", "DRAM"), ("bound by",))
     for layer in profile.layers:
-        share = layer.cycles / profile.cycles if profile.cycles else 0.0
-        table.add_row(
+        rows.add_row(
             layer.name,
             layer.op,
             f"{layer.cycles:,}",
-            f"{share:.1%}",
-            f"{layer.macs:,}",
+            f"{layer.cycles / profile.cycles:.1%}" if profile.cycles else "",
+            count_text(layer.macs),
             f"{layer.utilization:.1%}",
+            bytes_text(layer.dram_bytes),
             layer.bound,
-            f"{layer.dram_bytes:,}",
         )
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(
-        f"{profile.cycles:,} simulated cycles = {profile.seconds_at_clock * 1e3:.3g} ms at"
-        f" {profile.clock_hz / 1e6:.0f} MHz; {profile.macs:,} multiply-adds,"
-        f" utilisation {profile.utilization:.1%};"
-        f" DRAM {profile.dram_bytes_read:,} bytes read, {profile.dram_bytes_written:,} written"
+    screen = console()
+    screen.print(rows)
+    screen.print(
+        f"\n{profile.cycles:,} simulated cycles, {profile.seconds_at_clock * 1e3:.3g} ms at"
+        f" {profile.clock_hz / 1e6:.0f} MHz; {profile.macs:,} multiply-adds, utilisation"
+        f" {profile.utilization:.1%}; DRAM {bytes_text(profile.dram_bytes_read)} read,"
+        f" {bytes_text(profile.dram_bytes_written)} written"
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from nmc.manifest import Manifest, Offload
 from nmc.package import Package
 from nmc.profile import Profile
+from nmc.text import bytes_text, console
 
 WORST_TABLES = 3
 LISTED_FALLBACKS = 8
@@ -39,14 +39,14 @@ def summary_json(package: Package, profile: Profile) -> dict[str, Any]:
 def print_summary(path: Path, package: Package, profile: Profile) -> None:
     """Prints the summary of a package that was written to `path`, on standard output."""
     manifest = package.manifest
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    output = console()
     size = path.stat().st_size
-    console.print(
+    output.print(
         f"{manifest.model}: compiled for {manifest.target}, {manifest.options['bits']} bits,"
-        f" to {path} ({_bytes(size)})"
+        f" to {path} ({bytes_text(size)})"
     )
     if manifest.accelerator is None:
-        console.print(
+        output.print(
             "Everything runs on the CPU through LLVM: the reference that the accelerator is compared with."
         )
         return
@@ -56,7 +56,7 @@ def print_summary(path: Path, package: Package, profile: Profile) -> None:
         *_memory_lines(package, profile),
         *_speed_lines(profile),
     ):
-        console.print(line)
+        output.print(line)
 
 
 def describe_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
@@ -117,9 +117,10 @@ def _memory_lines(package: Package, profile: Profile) -> list[str]:
     lower = max((region.arena_lower_bound for region in manifest.regions), default=0)
     scratchpad = manifest.accelerator.config.get("scratchpad_bytes", 0)
     return [
-        f"  DRAM          constants {_bytes(len(package.constants))}, arena {_bytes(profile.arena_bytes)}"
-        f" (no plan needs less than {_bytes(lower)}), commands {_bytes(len(package.program))}",
-        f"  scratchpad    {_bytes(scratchpad)}",
+        f"  DRAM          constants {bytes_text(len(package.constants))},"
+        f" arena {bytes_text(profile.arena_bytes)} (no plan needs less than {bytes_text(lower)}),"
+        f" commands {bytes_text(len(package.program))}",
+        f"  scratchpad    {bytes_text(scratchpad)}",
     ]
 
 
@@ -131,9 +132,3 @@ def _speed_lines(profile: Profile) -> list[str]:
         f" at {profile.clock_hz / 1e6:.0f} MHz {profile.seconds_at_clock * 1e3:.3g} ms,"
         f" {1.0 / profile.seconds_at_clock:,.1f} inferences/s"
     ]
-
-
-def _bytes(count: int) -> str:
-    if count < 1024:
-        return f"{count} B"
-    return f"{count / 1024:.1f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"

@@ -69,10 +69,10 @@ def compile_command(
         if dump is not None:
             write_dump(dump, compilation.stages, executable.package)
         progress("timing the command stream")
-        report = summary_json(executable.package, executable.profile())
+        profile = executable.profile()
     if json:
-        print_json({"package": str(path)} | report)
+        print_json({"package": str(path)} | summary_json(executable.package, profile))
     else:
         from nmc.summary import print_summary
 
-        print_summary(path, executable.package, executable.profile())
+        print_summary(path, executable.package, profile)

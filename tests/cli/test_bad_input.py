@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_models import save, save_perceptron, save_samples
+
+from tests.cli.small_models import save, save_perceptron, save_samples
 
 
 def assert_refused(finished, *says: str) -> None:

@@ -2,15 +2,16 @@
 
 import json
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from small_models import save_convolution, save_perceptron, save_samples, save_with_fallback
 
 from nmc import executable
 from nmc.package import read_package, to_bytes
+from tests.cli.small_models import save_convolution, save_perceptron, save_samples, save_with_fallback
 
 PERCEPTRON_MACS = 8 * 16
 
@@ -234,3 +235,14 @@ def test_wrong_run_data_is_refused_in_one_line(nmc, compiled) -> None:
     finished = nmc("run", "net.nmc", "--input", "wrong.npz")
     assert finished.code == 2
     assert "'wrong.npz'" in finished.err and "[6, 1, 9]" in finished.err
+
+
+def test_a_timeline_has_a_bar_for_each_command_that_occupies_a_unit(nmc, compiled) -> None:
+    assert nmc("profile", "net.nmc", "--trace", "trace.json").code == 0
+    events = json.loads((compiled / "trace.json").read_text())["traceEvents"]
+    bars = [event for event in events if event["ph"] == "X"]
+    assert {bar["name"] for bar in bars} >= {"LOAD", "GEMM", "DRAIN", "STORE"}
+    assert {bar["args"]["layer"] for bar in bars} >= {"dense", "act"}
+    for row in {bar["tid"] for bar in bars}:
+        spans = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in bars if bar["tid"] == row)
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))

@@ -1,0 +1,98 @@
+"""A profile gives each cycle to one layer, and each chain to the layer whose sums it drains."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from nmc import profile
+from nmc.manifest import Accelerator, Layer, Manifest, Offload, Region
+from nmc.package import Package
+from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime
+from targets.gemm_accel import isa
+
+LOAD = isa.Load(0, 0, isa.Type.I16, (1,) * 5, (2,) * 5, (2,) * 5)
+STORE = isa.Store(0, 0, isa.Type.I16, (1,) * 5, (2,) * 5, (2,) * 5)
+GEMM = isa.Gemm(0, isa.Type.I16, 2, 0, isa.Type.I16, 2, 4, 5, 6, 0)
+CHAIN = isa.Drain(0, 4, 6, isa.NONE, 0, isa.Destination(isa.STREAM))
+PWL = isa.Pwl(isa.Operand(isa.STREAM), 0, (1, 4, 6), isa.Destination(0))
+ALONE = isa.Pwl(isa.Operand(0), 0, (1, 4, 6), isa.Destination(0))
+
+
+def layers_of(
+    monkeypatch: pytest.MonkeyPatch, commands: Sequence[CommandTime], cycles: int
+) -> list[profile.LayerProfile]:
+    """The layers of the profile of one region that ran these commands in these cycles on a 2×3 array."""
+    manifest = Manifest(
+        nmc_version="0",
+        model="m",
+        model_sha256="",
+        target="gemm-accel",
+        options={},
+        inputs=(),
+        outputs=(),
+        accelerator=Accelerator(1, "", {"rows": 2, "columns": 3, "clock_megahertz": 100.0}),
+        border=None,
+        regions=(Region("r", 0, 0, 0, 0, 64, 64),),
+        layers=(Layer("conv", "Conv"), Layer("relu", "Relu")),
+        products=(),
+        tables=(),
+        fallback=(),
+        offload=Offload(2, 2, 120, 120),
+        members={},
+    )
+    monkeypatch.setattr(profile, "times_of", lambda package: [RegionTime(tuple(commands), cycles, 0, 0)])
+    result = profile.profile_package(Package(manifest, b"", b""))
+    assert result.cycles == cycles == sum(layer.cycles for layer in result.layers)
+    assert result.utilization == sum(layer.macs for layer in result.layers) / (2 * 3 * cycles)
+    return list(result.layers)
+
+
+def test_a_chain_belongs_to_the_layer_whose_sums_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    (layer,) = layers_of(
+        monkeypatch,
+        [
+            CommandTime(LOAD, "conv", DRAM, 0, 10, 10, 100),
+            CommandTime(GEMM, "conv", ARRAY, 10, 40, 30, 0),
+            CommandTime(CHAIN, "conv", DRAIN, 40, 50, 10, 0),
+            CommandTime(PWL, "relu", ARRAY, 40, 50, 0, 0),
+            CommandTime(STORE, "relu", DRAM, 50, 60, 10, 20),
+        ],
+        60,
+    )
+    assert (layer.name, layer.op, layer.cycles, layer.macs) == ("conv", "Conv + Relu", 60, 4 * 5 * 6)
+    assert (layer.bound, layer.dram_bytes) == (ARRAY, 120)
+
+
+def test_a_layer_with_commands_of_its_own_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = layers_of(
+        monkeypatch,
+        [
+            CommandTime(GEMM, "conv", ARRAY, 0, 30, 30, 0),
+            CommandTime(CHAIN, "conv", DRAIN, 30, 35, 5, 0),
+            CommandTime(PWL, "relu", ARRAY, 30, 35, 0, 0),
+            CommandTime(ALONE, "relu", ARRAY, 35, 50, 15, 0),
+        ],
+        50,
+    )
+    assert (first.name, first.cycles) == ("conv", 35)
+    assert (second.name, second.cycles, second.macs) == ("relu", 15, 0)
+
+
+def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = layers_of(
+        monkeypatch,
+        [
+            CommandTime(LOAD, "conv", DRAM, 0, 100, 100, 100),
+            CommandTime(GEMM, "relu", ARRAY, 20, 60, 40, 0),
+        ],
+        100,
+    )
+    assert (first.cycles, first.bound) == (100, DRAM)
+    assert (second.cycles, second.utilization) == (0, 4 * 5 * 6 / (2 * 3 * 40))
+
+
+def test_a_layer_that_keeps_no_unit_busy_is_bound_by_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    (layer,) = layers_of(monkeypatch, [CommandTime(LOAD, "conv", DRAM, 0, 70, 3, 6)], 70)
+    assert layer.bound == profile.LATENCY
