@@ -60,7 +60,11 @@ def find_border(
             spec, scale, _ = sources[value.args[0]]
             if scale is not None:
                 return None
-            sources[variable] = (spec, _scalar(value.args[1]) if kind == QUANTISE else None, dtype_of(variable))
+            sources[variable] = (
+                spec,
+                _scalar(value.args[1]) if kind == QUANTISE else None,
+                dtype_of(variable),
+            )
         else:
             return None
     if region is None:
@@ -74,9 +78,7 @@ def find_border(
     return Border(
         str(region.op.name_hint),
         tuple(_tensor(*sources[argument]) for argument in region.args),
-        tuple(
-            _tensor(spec, *results[field][1:]) for spec, field in zip(outputs, fields, strict=True)
-        ),
+        tuple(_tensor(spec, *results[field][1:]) for spec, field in zip(outputs, fields, strict=True)),
     )
 
 

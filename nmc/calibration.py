@@ -48,7 +48,9 @@ def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]])
         _extend(ranges, {name: array for name, array in seen if array.dtype == np.float32})
         _extend(ranges, dict(zip(names, instrumented.run(sample), strict=True)))
     if not ranges and measured:
-        raise CalibrationError("calibration needs at least one sample; give --calibrate a file with one or more")
+        raise CalibrationError(
+            "calibration needs at least one sample; give --calibrate a file with one or more"
+        )
     return _with_range_keeping(main, ranges)
 
 
@@ -58,7 +60,9 @@ def _extend(ranges: dict[str, TensorRange], values: Mapping[str, np.ndarray]) ->
             continue
         low, high = float(np.min(array)), float(np.max(array))
         if np.isnan(low) or np.isnan(high):
-            raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
+            raise CalibrationError(
+                f"tensor '{name}' is not a number on the calibration data; check the inputs"
+            )
         seen = TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
         ranges[name] = ranges[name].union(seen) if name in ranges else seen
 
@@ -75,7 +79,9 @@ def _computes(module: ir.IRModule, binding: relax.VarBinding) -> bool:
     """Whether a binding inside the block makes values of its own."""
     if not isinstance(binding.var, relax.DataflowVar):
         return False
-    return not isinstance(binding.value, relax.Call) or callee_name(module, binding.value) not in RANGE_KEEPING
+    return (
+        not isinstance(binding.value, relax.Call) or callee_name(module, binding.value) not in RANGE_KEEPING
+    )
 
 
 def _is_float(variable: relax.Var) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from targets.gemm_accel.config import AcceleratorConfig, load_config
 from tvm import ir
 
 from nmc.border import Border, find_border
@@ -24,8 +23,9 @@ from passes.linearise import FittedTable, linearise
 from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import quantise
-from passes.verify_matrix_form import verify_matrix_form, accelerator_functions
+from passes.verify_matrix_form import accelerator_functions, verify_matrix_form
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
+from targets.gemm_accel.config import AcceleratorConfig, load_config
 
 Progress = Callable[[str], None]
 
@@ -168,5 +168,3 @@ def table_fitter(options: Options) -> Callable[[str, Mapping[str, float], Tensor
         )
 
     return fit
-
-

@@ -38,7 +38,9 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
             continue
         floats = _touches_floats(binding)
         reason = "it is not an operation of matrix form" if floats else "integers are the host's bookkeeping"
-        found.append(Fallback(layer_of(binding.var), name.removeprefix("relax."), reason, floats, name in HEAVY))
+        found.append(
+            Fallback(layer_of(binding.var), name.removeprefix("relax."), reason, floats, name in HEAVY)
+        )
     return tuple(found)
 
 

@@ -40,6 +40,10 @@ class Options:
             raise ConfigError(f"there is no level {self.level} on the cpu; choose 1, 2 or 3")
         chosen = [v for v in (self.pwl_segments, self.pwl_granularity, self.pwl_max_error) if v is not None]
         if len(chosen) > 1:
-            raise ConfigError("give one of the number of segments, the granularity and the largest error, not several")
+            raise ConfigError(
+                "give one of the number of segments, the granularity and the largest error, not several"
+            )
         if any(value <= 0 for value in chosen):
-            raise ConfigError("the number of segments, the granularity and the largest error must be positive")
+            raise ConfigError(
+                "the number of segments, the granularity and the largest error must be positive"
+            )

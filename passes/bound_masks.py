@@ -15,6 +15,7 @@ from passes.matrix_form.unary import unary
 from passes.ranges import FAR, FLOAT32_HIGHEST, Ranges, cut, needed_ranges, range_of
 from passes.rewrite import Emitter, callee_name, rebuild
 
+
 def bound_masks(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[str, TensorRange]]:
     """The module with far values clipped, and the ranges that result."""
     needed = needed_ranges(module, ranges)

@@ -82,7 +82,11 @@ def _arguments(value: relax.Expr) -> list[relax.Var]:
 
 def _mark_wide(plan: FormatPlan) -> None:
     main = plan.module["main"]
-    outputs = {variable.name for variable in _arguments(bindings_of(main)[-1].value)} if bindings_of(main) else set()
+    outputs = (
+        {variable.name for variable in _arguments(bindings_of(main)[-1].value)}
+        if bindings_of(main)
+        else set()
+    )
     for binding in reversed(bindings_of(main)):
         name, consumers = binding.var.name, plan.consumers[binding.var.name]
         if not isinstance(binding.value, relax.Call):
@@ -107,7 +111,9 @@ def _is_square(plan: FormatPlan, value: relax.Call) -> bool:
 
 def _is_residual(plan: FormatPlan, binding: relax.VarBinding) -> bool:
     """A sum of two computed tensors that normalisations read: by their mean and otherwise, but by no other product."""
-    if _kind(plan, binding.value) != "relax.add" or any(constant_value(a) is not None for a in binding.value.args):
+    if _kind(plan, binding.value) != "relax.add" or any(
+        constant_value(a) is not None for a in binding.value.args
+    ):
         return False
     consumers = plan.consumers[binding.var.name]
     if len(consumers) < 2 or any(_reads_into_product(plan, consumer) for consumer in consumers):
@@ -200,8 +206,9 @@ def scalar_factor(call: relax.Call) -> tuple[relax.Var | None, float]:
     """The variable and the scalar of a multiplication by a constant scalar, or (None, 0)."""
     for source, factor in (call.args, reversed(call.args)):
         value = constant_value(factor)
-        same_shape = value is not None and value.size == 1 and value.ndim <= len(source.ty.shape)
-        if same_shape and isinstance(source, relax.Var):
+        if value is None or value.size != 1 or not isinstance(source, relax.Var):
+            continue
+        if value.ndim <= len(source.ty.shape):
             return source, float(value.reshape(()))
     return None, 0.0
 

@@ -162,6 +162,8 @@ def _region_function(
             value = relax.Call(local[name], value.args)
         values[binding.var] = inner.bind(binding.var.name, value)
     results = [values[v] for v in outputs]
-    body = straight_line_body(builder, inner.bindings, results[0] if len(results) == 1 else relax.Tuple(results))
+    body = straight_line_body(
+        builder, inner.bindings, results[0] if len(results) == 1 else relax.Tuple(results)
+    )
     function = relax.Function(parameters, body, ret_ty=body.ty, is_pure=True)
     return function.with_attr("Codegen", CODEGEN).with_attr("global_symbol", region.symbol)

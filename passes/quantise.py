@@ -219,9 +219,15 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
     source, factor = scalar_factor(call)
     if source is not None:
         quantity = _quantity(state, source)
-        if factor > 0.0 and quantity.format.scale * factor == form.scale and quantity.format.bits == form.bits:
+        if (
+            factor > 0.0
+            and quantity.format.scale * factor == form.scale
+            and quantity.format.bits == form.bits
+        ):
             return Quantity(quantity.expr, form)
-        scaled = Quantity(quantity.expr, TensorFormat(quantity.format.scale * abs(factor), quantity.format.bits))
+        scaled = Quantity(
+            quantity.expr, TensorFormat(quantity.format.scale * abs(factor), quantity.format.bits)
+        )
         return _sum(state, _zero(state), scaled, -1.0 if factor < 0.0 else 1.0, form)
     a, b = (_quantity(state, argument) for argument in call.args)
     if a.format.bits > CONSTANT_BITS and b.format.bits > CONSTANT_BITS:
@@ -261,7 +267,9 @@ def _move(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) ->
     if name == "relax.split":
         return None
     rest = [_host_value(state, argument) for argument in call.args[1:]]
-    return Quantity(state.emitter.emit(relax.Call(call.op, [x.expr, *rest], attributes, call.ty_args)), x.format)
+    return Quantity(
+        state.emitter.emit(relax.Call(call.op, [x.expr, *rest], attributes, call.ty_args)), x.format
+    )
 
 
 def _pad(state: QuantiserState, x: Quantity, call: relax.Call) -> Quantity | None:
@@ -278,7 +286,9 @@ def _take(state: QuantiserState, x: Quantity, call: relax.Call) -> Quantity:
     indices = _host_value(state, call.args[1])
     if dtype_of(indices) != "int32":
         indices = state.emitter.emit(relax.op.astype(indices, "int32"))
-    return Quantity(state.emitter.emit(relax.Call(call.op, [x.expr, indices], call.attrs, call.ty_args)), x.format)
+    return Quantity(
+        state.emitter.emit(relax.Call(call.op, [x.expr, indices], call.attrs, call.ty_args)), x.format
+    )
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -57,7 +57,9 @@ def weights_product(
     return _product(emitter, a, b, steps[:, 0, :], bias, form)
 
 
-def _column_scales(weights: NDArray[np.float64], highest_input: float, bits: int) -> NDArray[np.float64] | None:
+def _column_scales(
+    weights: NDArray[np.float64], highest_input: float, bits: int
+) -> NDArray[np.float64] | None:
     """The scale of each column, [G, 1, N]; weights [G, K, N]."""
     largest = np.abs(weights).max(axis=1, keepdims=True)
     largest = np.where(largest == 0.0, 1.0, largest)

@@ -166,7 +166,11 @@ def substitute(expr: relax.Expr, new_values: Mapping[relax.Var, relax.Expr]) -> 
         return relax.Tuple([substitute(item, new_values) for item in expr.fields])
     if isinstance(expr, relax.TupleGetItem):
         source = substitute(expr.tuple_value, new_values)
-        return source.fields[expr.index] if isinstance(source, relax.Tuple) else relax.TupleGetItem(source, expr.index)
+        return (
+            source.fields[expr.index]
+            if isinstance(source, relax.Tuple)
+            else relax.TupleGetItem(source, expr.index)
+        )
     if isinstance(expr, relax.Call):
         arguments = [substitute(argument, new_values) for argument in expr.args]
         return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)

@@ -21,7 +21,9 @@ def verify_matrix_form(module: ir.IRModule) -> ir.IRModule:
     Raises UnsupportedOperatorError that lists every other binding. (A plain function: an error raised inside a TVM pass
     would lose its type.)
     """
-    problems = [problem for function in accelerator_functions(module).values() for problem in violations(function)]
+    problems = [
+        problem for function in accelerator_functions(module).values() for problem in violations(function)
+    ]
     if problems:
         raise UnsupportedOperatorError("not in matrix form: " + "; ".join(problems))
     return module

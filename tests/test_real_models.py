@@ -66,7 +66,9 @@ def test_no_float_activation_is_touched_by_the_host(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_trained_model_keeps_its_accuracy(name: str) -> None:
     model, report = models.get(name), checked(name)
-    before, after = (model.metric(report.outputs[level], model.labels()) for level in (REFERENCE, "accelerator"))
+    before, after = (
+        model.metric(report.outputs[level], model.labels()) for level in (REFERENCE, "accelerator")
+    )
     assert after >= before - 0.002
 
 

@@ -1,5 +1,6 @@
 """gemm: the products, summed exactly, plus a bias, requantised by column."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from tvm import relax, tirx
@@ -30,7 +31,7 @@ def gemm(
     groups, rows, _ = shape_of(a)
     columns = shape_of(b)[-1]
 
-    def body(inner: Emitter, parameters: list[relax.Var]) -> relax.Expr:
+    def body(inner: Emitter, parameters: Sequence[relax.Var]) -> relax.Expr:
         kernel = inner.builder.add_func(gemm_kernel(dtype_of(a), dtype_of(b), dtype), "gemm_kernel")
         return call_kernel(inner, kernel, parameters, [groups, rows, columns], dtype)
 

@@ -28,7 +28,13 @@ class Window:
         return tuple(
             (extent + begin + end - dilation * (kernel - 1) - 1) // stride + 1
             for extent, kernel, stride, dilation, begin, end in zip(
-                spatial, self.kernel, self.strides, self.dilations, self.pads_begin, self.pads_end, strict=True
+                spatial,
+                self.kernel,
+                self.strides,
+                self.dilations,
+                self.pads_begin,
+                self.pads_end,
+                strict=True,
             )
         )
 

@@ -64,7 +64,9 @@ def table_of(call: relax.Call, addressing: str, dtype: str) -> QuantisedTable:
         e_min=e_min,
         mantissa_bits=mantissa_bits,
         signed=bool(signed),
-        breakpoints=(values[1][: len(values[2]) - 1] if addressing == "breakpoints" else values[1][:0]).astype(np.int32),
+        breakpoints=(
+            values[1][: len(values[2]) - 1] if addressing == "breakpoints" else values[1][:0]
+        ).astype(np.int32),
         slopes=values[2].astype(np.int16),
         intercepts=values[3],
         shifts=values[4].astype(np.uint8),
@@ -179,7 +181,8 @@ def _integer_kernel(addressing: str, in_type: str, out_type: str) -> tirx.PrimFu
                 s = T.sblock_alloc_buffer((1,), "int64", scope="local")
                 address(s, int64(x[i]), parameter, breakpoint, segments)
                 out[i] = saturate(
-                    round_shift(int64(slope[s[0]]) * int64(x[i]) + intercept[s[0]], int64(shift[s[0]])), out_type
+                    round_shift(int64(slope[s[0]]) * int64(x[i]) + intercept[s[0]], int64(shift[s[0]])),
+                    out_type,
                 )
 
     return kernel

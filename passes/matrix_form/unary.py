@@ -135,5 +135,8 @@ def unary(emitter: Emitter, x: relax.Expr, function: str, **parameters: float) -
     Raises KeyError for a function or a parameter that is not defined.
     """
     meaning = FUNCTIONS[function]
-    attributes = {"function": function, "parameters": {name: float(value) for name, value in parameters.items()}}
+    attributes = {
+        "function": function,
+        "parameters": {name: float(value) for name, value in parameters.items()},
+    }
     return call_composite(emitter, UNARY, [x], lambda inner, p: meaning(p[0], parameters), attributes)

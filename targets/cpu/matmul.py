@@ -46,12 +46,16 @@ def _kernel() -> tirx.PrimFunc:
                     v_block = T.axis.spatial(T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), block)
                     total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
                     g: T.let[T.int64] = v_band // T.ceildiv(rows, T.int64(BLOCK_ROWS))
-                    first_row: T.let[T.int64] = v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS)) * T.int64(BLOCK_ROWS)
+                    first_row: T.let[T.int64] = (
+                        v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS)) * T.int64(BLOCK_ROWS)
+                    )
                     first: T.let[T.int64] = v_block * T.int64(BLOCK_COLUMNS)
                     for i in T.unroll(BLOCK_ROWS):
                         for j in T.vectorized(BLOCK_COLUMNS):
                             total[i, j] = T.float32(0)
-                    if (first + T.int64(BLOCK_COLUMNS) <= columns) and (first_row + T.int64(BLOCK_ROWS) <= rows):
+                    if (first + T.int64(BLOCK_COLUMNS) <= columns) and (
+                        first_row + T.int64(BLOCK_ROWS) <= rows
+                    ):
                         for k in range(depth):
                             for i in T.unroll(BLOCK_ROWS):
                                 for j in T.vectorized(BLOCK_COLUMNS):

@@ -23,7 +23,10 @@ def disassemble(commands: Sequence[isa.Command], layers: Sequence[str] | None = 
     """The listing; `layers` names the source layer of each command."""
     lines = [text_of(item) for item in commands]
     if layers is not None:
-        lines = [f"{line}  ; {_escaped(layer)}" if layer else line for line, layer in zip(lines, layers, strict=True)]
+        lines = [
+            f"{line}  ; {_escaped(layer)}" if layer else line
+            for line, layer in zip(lines, layers, strict=True)
+        ]
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -32,7 +35,9 @@ def _escaped(layer: str) -> str:
     text = layer.encode("unicode_escape").decode("ascii")
     inner = text.strip(" ")
     left = len(text) - len(text.lstrip(" "))
-    return "\\x20" * left + inner + "\\x20" * (len(text) - left - len(inner)) if inner else "\\x20" * len(text)
+    return (
+        "\\x20" * left + inner + "\\x20" * (len(text) - left - len(inner)) if inner else "\\x20" * len(text)
+    )
 
 
 def _unescaped(text: str) -> str:
@@ -129,7 +134,9 @@ def _parse_value(each: Any, tokens: list[str]) -> Any:
     enumeration = ENUMERATIONS.get(each.name)
     if enumeration is not None:
         if word.upper() not in enumeration.__members__:
-            raise ValueError(f"{each.name} is {word!r}; it is one of {', '.join(enumeration.__members__).lower()}")
+            raise ValueError(
+                f"{each.name} is {word!r}; it is one of {', '.join(enumeration.__members__).lower()}"
+            )
         return enumeration[word.upper()]
     if each.metadata["kind"] == "u32" and each.name in ADDRESSES and word in SPECIAL_WORDS:
         return SPECIAL_WORDS[word]

@@ -26,12 +26,16 @@ def run_codegen(module: ir.IRModule, compiled: Mapping[str, CompiledRegion]) -> 
 
 
 def _register(compiled: Mapping[str, CompiledRegion]) -> None:
-    def generate(functions: Sequence[relax.Function], options: Mapping[str, Any], _constants: Any) -> list[Any]:
+    def generate(
+        functions: Sequence[relax.Function], options: Mapping[str, Any], _constants: Any
+    ) -> list[Any]:
         """One runtime module a function; the option `config` names the accelerator."""
         modules = []
         for function in functions:
             symbol = str(function.attrs["global_symbol"])
-            region = compiled.get(symbol) or compile_region(function, load_config(str(options.get("config", "default"))))
+            region = compiled.get(symbol) or compile_region(
+                function, load_config(str(options.get("config", "default")))
+            )
             modules.append(create_module(symbol, region.program.to_bytes(), region.constants))
         return modules
 

@@ -24,7 +24,9 @@ class EnergyPerOperation:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ConfigError(f"energy.{name} is {value!r}; it must be a number of picojoules, at least 0")
+                raise ConfigError(
+                    f"energy.{name} is {value!r}; it must be a number of picojoules, at least 0"
+                )
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class AcceleratorConfig:
 
         A program runs on the accelerator that it was compiled for only.
         """
-        machine = {name: value for name, value in asdict(self).items() if name not in ("clock_megahertz", "energy")}
+        machine = {
+            name: value for name, value in asdict(self).items() if name not in ("clock_megahertz", "energy")
+        }
         return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).digest()
 
 
@@ -105,7 +109,9 @@ def load_config(name: str) -> AcceleratorConfig:
     """
     path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name)
     if not path.is_file():
-        raise ConfigError(f"there is no accelerator '{name}'; give a TOML file or one of {', '.join(preset_names())}")
+        raise ConfigError(
+            f"there is no accelerator '{name}'; give a TOML file or one of {', '.join(preset_names())}"
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

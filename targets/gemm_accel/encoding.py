@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterable
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
 from nmc.errors import ProgramError
@@ -31,7 +30,7 @@ def decode(code: bytes) -> list[isa.Command]:
         cls = BY_OPCODE.get(code[position])
         if cls is None:
             raise ProgramError(f"byte {position} of the program is {code[position]}, which is no opcode")
-        layout = struct_of(cls)
+        layout = LAYOUTS[cls]
         if position + 1 + layout.size > len(code):
             raise ProgramError(f"the program is cut off inside the command at byte {position}")
         numbers = list(layout.unpack_from(code, position + 1))
@@ -43,13 +42,7 @@ def decode(code: bytes) -> list[isa.Command]:
     return commands
 
 
-@cache
-def struct_of(cls: type) -> struct.Struct:
-    """The layout of a command's fields, its groups flattened."""
-    return struct.Struct("<" + _format_of(cls))
-
-
-def _format_of(cls: type) -> str:
+def _format_of(cls: Any) -> str:
     return "".join(
         _format_of(group_type(each)) if each.metadata["kind"] == "group"
         else FORMATS[each.metadata["kind"]] * each.metadata["count"]
@@ -62,10 +55,14 @@ def group_type(each: Any) -> type:
     return each.type if isinstance(each.type, type) else GROUPS[each.type]
 
 
+LAYOUTS = {cls: struct.Struct("<" + _format_of(cls)) for cls in isa.COMMANDS.values()}
+"""The fields of each command, its groups flattened."""
+
+
 def _encode_one(item: isa.Command) -> bytes:
     numbers = list(_flat(item))
     try:
-        return bytes([item.opcode]) + struct_of(type(item)).pack(*numbers)
+        return bytes([item.opcode]) + LAYOUTS[type(item)].pack(*numbers)
     except struct.error as error:
         raise ProgramError(f"{isa.mnemonic(type(item))} has a field out of range: {error}") from None
 

@@ -61,7 +61,9 @@ class Bound:
     """A coordinate of a load: start + Σ step·index must lie in 0..limit-1, else the element is the fill value."""
 
     start: int = encoded("i32", "the coordinate of the first element", default=0)
-    steps: tuple[int, ...] = encoded("i32", "its step along each dimension", count=5, default=(0,) * DIMENSIONS)
+    steps: tuple[int, ...] = encoded(
+        "i32", "its step along each dimension", count=5, default=(0,) * DIMENSIONS
+    )
     limit: int = encoded("i32", "the extent, or 0 for no bound", default=0)
 
 
@@ -74,7 +76,9 @@ class Operand:
 
     address: int = encoded("u32", "the scratchpad byte, or STREAM")
     type: Type = encoded("u8", "the element type", default=Type.I16)
-    pitches: tuple[int, int] = encoded("i32", "bytes from one outer index and one row to the next; 0 repeats", count=2, default=(0, 0))
+    pitches: tuple[int, int] = encoded(
+        "i32", "bytes from one outer index and one row to the next; 0 repeats", count=2, default=(0, 0)
+    )
     step: int = encoded("i32", "bytes from one column to the next; 0 repeats", default=0)
 
 
@@ -84,7 +88,9 @@ class Destination:
 
     address: int = encoded("u32", "the scratchpad byte, or STREAM")
     type: Type = encoded("u8", "the element type that results are saturated to", default=Type.I16)
-    pitches: tuple[int, int] = encoded("i32", "bytes from one outer index and one row to the next", count=2, default=(0, 0))
+    pitches: tuple[int, int] = encoded(
+        "i32", "bytes from one outer index and one row to the next", count=2, default=(0, 0)
+    )
 
 
 class Command:
@@ -121,15 +127,23 @@ class Load(Command):
 
     opcode: ClassVar[int] = 1
     queue: ClassVar[Queue | None] = Queue.LOAD
-    cost: ClassVar[str] = "one beat of the DRAM port for each dram_bytes_per_cycle, or part of it, of a contiguous run"
+    cost: ClassVar[str] = (
+        "one beat of the DRAM port for each dram_bytes_per_cycle, or part of it, of a contiguous run"
+    )
     dram: int = encoded("i64", "the byte of element [0, 0, 0, 0, 0]; outside bounds it need not exist")
     scratchpad: int = encoded("u32", "the byte where element [0, 0, 0, 0, 0] goes")
     type: Type = encoded("u8", "the element type")
     counts: tuple[int, ...] = encoded("u32", "extents, outermost first", count=5)
     dram_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in DRAM", count=5)
-    scratchpad_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in the scratchpad", count=5)
-    y: Bound = field(default=UNBOUNDED, metadata={"kind": "group", "count": 1, "meaning": "the first bounded coordinate"})
-    x: Bound = field(default=UNBOUNDED, metadata={"kind": "group", "count": 1, "meaning": "the second bounded coordinate"})
+    scratchpad_strides: tuple[int, ...] = encoded(
+        "i32", "bytes between neighbours in the scratchpad", count=5
+    )
+    y: Bound = field(
+        default=UNBOUNDED, metadata={"kind": "group", "count": 1, "meaning": "the first bounded coordinate"}
+    )
+    x: Bound = field(
+        default=UNBOUNDED, metadata={"kind": "group", "count": 1, "meaning": "the second bounded coordinate"}
+    )
     fill: int = encoded("i32", "the value outside bounds", default=0)
 
 
@@ -145,9 +159,13 @@ class Gather(Command):
     dram: int = encoded("i64", "the byte of row 0 of the table")
     scratchpad: int = encoded("u32", "the byte where element [0, 0, 0, 0, 0] goes")
     type: Type = encoded("u8", "the element type")
-    counts: tuple[int, ...] = encoded("u32", "extents, outermost first; the first is the number of indices", count=5)
+    counts: tuple[int, ...] = encoded(
+        "u32", "extents, outermost first; the first is the number of indices", count=5
+    )
     dram_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in DRAM", count=5)
-    scratchpad_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in the scratchpad", count=5)
+    scratchpad_strides: tuple[int, ...] = encoded(
+        "i32", "bytes between neighbours in the scratchpad", count=5
+    )
     index: int = encoded("i64", "the DRAM byte of the first index, i32, dense")
     index_limit: int = encoded("u32", "the number of rows of the table")
 
@@ -177,7 +195,9 @@ class Store(Command):
     type: Type = encoded("u8", "the element type")
     counts: tuple[int, ...] = encoded("u32", "extents, outermost first", count=5)
     dram_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in DRAM", count=5)
-    scratchpad_strides: tuple[int, ...] = encoded("i32", "bytes between neighbours in the scratchpad", count=5)
+    scratchpad_strides: tuple[int, ...] = encoded(
+        "i32", "bytes between neighbours in the scratchpad", count=5
+    )
 
 
 @command
@@ -188,7 +208,9 @@ class Gemm(Command):
 
     opcode: ClassVar[int] = 5
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "⌈k/rows⌉·⌈n/columns⌉·max(m, rows) cycles of the array; with A of 32 bits, m counts twice"
+    cost: ClassVar[str] = (
+        "⌈k/rows⌉·⌈n/columns⌉·max(m, rows) cycles of the array; with A of 32 bits, m counts twice"
+    )
     a: int = encoded("u32", "the scratchpad byte of A[0, 0]")
     a_type: Type = encoded("u8", "the type of A: i8, i16 or i32")
     a_pitch: int = encoded("i32", "bytes from one row of A to the next")
@@ -210,7 +232,9 @@ class Mac(Command):
 
     opcode: ClassVar[int] = 6
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "outer·rows·⌈columns/array columns⌉ cycles of the array; twice that with an operand of 32 bits"
+    cost: ClassVar[str] = (
+        "outer·rows·⌈columns/array columns⌉ cycles of the array; twice that with an operand of 32 bits"
+    )
     a: Operand = nested("the first factor; not the stream")
     b: Operand = nested("the second factor; not the stream")
     counts: tuple[int, int, int] = encoded("u32", "outer, rows, columns", count=3)
@@ -258,7 +282,9 @@ class Add(Command):
 
     opcode: ClassVar[int] = 9
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "outer·rows·⌈columns/array columns⌉ cycles of the array; none of its own when `a` is the stream"
+    cost: ClassVar[str] = (
+        "outer·rows·⌈columns/array columns⌉ cycles of the array; none of its own when `a` is the stream"
+    )
     a: Operand = nested("the first term")
     b: Operand = nested("the second term; not the stream")
     multiplier_a: int = encoded("i32", "below 2^30 in magnitude")

@@ -71,9 +71,11 @@ class Program:
         if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
             raise ProgramError("the program is damaged: its checksum does not match; compile the model again")
         reader = _Reader(data[:-4], len(MAGIC))
-        version, config_hash = reader.unpack("<I32s")
+        (version,), config_hash = reader.unpack("<I"), reader.take(32)
         if version != isa.ISA_VERSION:
-            raise ProgramError(f"the program is of ISA version {version}, this accelerator of {isa.ISA_VERSION}")
+            raise ProgramError(
+                f"the program is of ISA version {version}, this accelerator of {isa.ISA_VERSION}"
+            )
         machine = reader.unpack(f"<{len(MACHINE_FIELDS)}q")
         constant_bytes, arena_bytes = reader.unpack("<qq")
         inputs, outputs = reader.tensors(), reader.tensors()
@@ -81,10 +83,20 @@ class Program:
         count, size = reader.unpack("<II")
         commands = decode(reader.take(size))
         indices = reader.unpack(f"<{count}I")
-        if constant_bytes < 0 or arena_bytes < 0 or any(extent < 0 for t in (*inputs, *outputs) for extent in t.shape):
+        if (
+            constant_bytes < 0
+            or arena_bytes < 0
+            or any(extent < 0 for t in (*inputs, *outputs) for extent in t.shape)
+        ):
             raise ProgramError("the program is damaged: it has a negative size; compile the model again")
-        if len(commands) != count or reader.position != len(reader.data) or any(i >= len(names) for i in indices):
-            raise ProgramError("the program is damaged: its parts do not fit together; compile the model again")
+        if (
+            len(commands) != count
+            or reader.position != len(reader.data)
+            or any(i >= len(names) for i in indices)
+        ):
+            raise ProgramError(
+                "the program is damaged: its parts do not fit together; compile the model again"
+            )
         layers = tuple(names[index] for index in indices)
         return Program(
             tuple(commands), layers, inputs, outputs, constant_bytes, arena_bytes, tuple(machine), config_hash
@@ -157,6 +169,8 @@ class _Reader:
             name = self.text()
             dram, kind, rank = self.unpack("<qBI")
             if kind > max(isa.Type):
-                raise ProgramError("the program is damaged: it has a tensor of no known type; compile the model again")
+                raise ProgramError(
+                    "the program is damaged: it has a tensor of no known type; compile the model again"
+                )
             tensors.append(Tensor(name, dram, isa.Type(kind), tuple(self.unpack(f"<{rank}q"))))
         return tuple(tensors)

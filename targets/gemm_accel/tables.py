@@ -1,10 +1,10 @@
 """A table of segments as it lies in DRAM, for LOAD_TABLE."""
 
 import struct
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nmc.pwl.quantised_table import QuantisedTable
 
 ADDRESSING = {"uniform": 0, "octave": 1, "breakpoints": 2}
 HEADER = struct.Struct("<BBHBBHqiIII")
@@ -12,22 +12,7 @@ HEADER = struct.Struct("<BBHBBHqiIII")
 ENTRY = np.dtype([("intercept", "<i8"), ("slope", "<i4"), ("shift", "<i4")])
 
 
-class Segments(Protocol):
-    """The integers of a table; `nmc.pwl.quantised_table.QuantisedTable` is one."""
-
-    addressing: str
-    origin: int
-    shift: int
-    e_min: int
-    mantissa_bits: int
-    signed: bool
-    breakpoints: NDArray[np.int32]
-    slopes: NDArray[np.int16]
-    intercepts: NDArray[np.int64]
-    shifts: NDArray[np.uint8]
-
-
-def table_bytes(table: Segments) -> bytes:
+def table_bytes(table: QuantisedTable) -> bytes:
     """A 32-byte header, the breakpoints (i32, `entries` - 1 of them and a zero, only where they address) and the entries
     (16 bytes each: intercept i64, slope i32, shift i32)."""
     count = len(table.slopes)

@@ -18,7 +18,9 @@ LOWEST = -3.4e38
 
 def masked_exponentials(emitter: Emitter, scores: relax.Var, mask: relax.Var) -> relax.Expr:
     """exp(s - max(s)) of s = scores + (1 - mask) · lowest, for rows of two."""
-    hidden = emitter.emit(relax.op.multiply(emitter.emit(relax.op.subtract(constant(1.0), mask)), constant(LOWEST)))
+    hidden = emitter.emit(
+        relax.op.multiply(emitter.emit(relax.op.subtract(constant(1.0), mask)), constant(LOWEST))
+    )
     masked = emitter.emit(relax.op.add(scores, hidden))
     first, second = (emitter.emit(relax.op.strided_slice(masked, [1], [i], [i + 1])) for i in (0, 1))
     largest = emitter.emit(relax.op.maximum(first, second))
@@ -42,7 +44,7 @@ def test_a_far_mask_is_clipped_where_it_arises(calibrated) -> None:
 
 def test_after_clipping_no_range_is_far_from_the_scores(calibrated) -> None:
     module, samples, ranges = calibrated
-    bounded, new_ranges = bound_masks(module, ranges)
+    _, new_ranges = bound_masks(module, ranges)
     scores = max(float(np.abs(sample[0]).max()) for sample in samples)
     kept = {binding.var.name for binding in bindings_of(module["main"])} - {"output"}
     # the mask needs to reach as far below the scores as an exponential can tell, and the sum as far again
@@ -53,7 +55,9 @@ def test_clipping_changes_no_result(calibrated) -> None:
     module, samples, ranges = calibrated
     bounded, _ = bound_masks(module, ranges)
     for sample in samples:
-        np.testing.assert_allclose(run(bounded, *sample)[0], run(module, *sample)[0], atol=np.exp(NEGLIGIBLE_EXPONENT))
+        np.testing.assert_allclose(
+            run(bounded, *sample)[0], run(module, *sample)[0], atol=np.exp(NEGLIGIBLE_EXPONENT)
+        )
 
 
 def test_expanding_the_maximum_after_clipping_stays_accurate_in_floats(calibrated) -> None:

@@ -29,7 +29,9 @@ def run(operation: Operation, *inputs: np.ndarray) -> np.ndarray:
     parameters = [relax.Var(f"x{i}", relax.TensorType(a.shape, str(a.dtype))) for i, a in enumerate(inputs)]
     emitter = Emitter(builder, "operation")
     body = straight_line_body(builder, emitter.bindings, emitter.emit(operation(emitter, parameters)))
-    builder.add_func(relax.Function(parameters, body, ret_ty=body.ty).with_attr("global_symbol", "main"), "main")
+    builder.add_func(
+        relax.Function(parameters, body, ret_ty=body.ty).with_attr("global_symbol", "main"), "main"
+    )
     return build(builder.get()).run(inputs)[0]
 
 
@@ -47,19 +49,27 @@ def integers(generator: np.random.Generator, dtype: str, shape: Sequence[int]) -
     extents=st.tuples(*[st.integers(1, 40)] * 3),
     groups=st.integers(1, 3),
     shared=st.booleans(),
-    types=st.sampled_from([("int16", "int16", "int16"), ("int8", "int8", "int8"), ("int16", "int8", "int32")]),
+    types=st.sampled_from(
+        [("int16", "int16", "int16"), ("int8", "int8", "int8"), ("int16", "int8", "int32")]
+    ),
 )
 def test_gemm_equals_the_reference(seed, extents, groups, shared, types) -> None:
     generator = np.random.default_rng(seed)
     (rows, depth, columns), (a_type, b_type, out_type) = extents, types
-    a, b = integers(generator, a_type, (groups, rows, depth)), integers(generator, b_type, (groups, depth, columns))
+    a, b = (
+        integers(generator, a_type, (groups, rows, depth)),
+        integers(generator, b_type, (groups, depth, columns)),
+    )
     sets = 1 if shared else groups
     bias = generator.integers(-(2**40), 2**40, (sets, columns))
     multiplier = generator.integers(-(2**31), 2**31 - 1, (sets, columns)).astype(np.int32)
     shift = generator.integers(17, 62, (sets, columns), endpoint=True).astype(np.int32)
 
     def operation(emitter: Emitter, x: Sequence[relax.Var]) -> relax.Expr:
-        parameters = [emitter.constant(bias, "int64"), *(emitter.constant(v, "int32") for v in (multiplier, shift))]
+        parameters = [
+            emitter.constant(bias, "int64"),
+            *(emitter.constant(v, "int32") for v in (multiplier, shift)),
+        ]
         return gemm(emitter, x[0], x[1], *parameters, out_type)
 
     bits = int(out_type.removeprefix("int"))
@@ -71,7 +81,11 @@ SHAPES = st.sampled_from([((3, 4), (3, 4)), ((2, 3, 4), (4,)), ((2, 1, 4), (3, 1
 
 
 @FEW
-@given(seed=SEEDS, shapes=SHAPES, types=st.sampled_from([("int16", "int16"), ("int32", "int16"), ("int8", "int32")]))
+@given(
+    seed=SEEDS,
+    shapes=SHAPES,
+    types=st.sampled_from([("int16", "int16"), ("int32", "int16"), ("int8", "int32")]),
+)
 def test_hadamard_equals_the_reference(seed, shapes, types) -> None:
     generator = np.random.default_rng(seed)
     a, b = (integers(generator, dtype, shape) for dtype, shape in zip(types, shapes, strict=True))
@@ -84,7 +98,11 @@ def test_hadamard_equals_the_reference(seed, shapes, types) -> None:
 
 
 @FEW
-@given(seed=SEEDS, shapes=SHAPES, types=st.sampled_from([("int16", "int16"), ("int32", "int16"), ("int32", "int32")]))
+@given(
+    seed=SEEDS,
+    shapes=SHAPES,
+    types=st.sampled_from([("int16", "int16"), ("int32", "int16"), ("int32", "int32")]),
+)
 def test_add_equals_the_reference(seed, shapes, types) -> None:
     generator = np.random.default_rng(seed)
     a, b = (integers(generator, dtype, shape) for dtype, shape in zip(types, shapes, strict=True))
@@ -150,7 +168,9 @@ def test_pwl_equals_the_reference_and_carries_its_table(seed, addressing, dtype)
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32"])
 def test_the_host_border_quantises_as_the_reference_does(dtype: str) -> None:
     generator = np.random.default_rng(1)
-    x = np.concatenate([generator.standard_normal(200) * 1e3, [0.0, 0.5, -0.5, 3e38, -3e38]]).astype(np.float32)
+    x = np.concatenate([generator.standard_normal(200) * 1e3, [0.0, 0.5, -0.5, 3e38, -3e38]]).astype(
+        np.float32
+    )
     bits = int(dtype.removeprefix("int"))
     integers_ = run(lambda emitter, p: quantise(emitter, p[0], 0.37, dtype), x)
     np.testing.assert_array_equal(integers_, fixed_point.quantise(x, 0.37, bits))
