@@ -49,7 +49,7 @@ def compile_region(
     assembly = Assembly(config, addresses)
     half = config.scratchpad_bytes // 2
     for number, kernel in enumerate(kernels):
-        # kernels take turns in two halves, so that one loads its first tiles while the other computes its last
+        # kernels take turns in two halves, so that one loads its first tiles while another computes its last
         base = half * (number % 2)
         emit_kernel(assembly, kernel, Scratchpad(base, base + half))
     commands, layers = assembly.finish()

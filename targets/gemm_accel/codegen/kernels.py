@@ -22,7 +22,6 @@ from targets.gemm_accel.codegen.views import (
     reshaped,
 )
 
-
 OverAxes = Callable[[View], View | None]
 """Turns a flat view into one over a kernel's axes, where it can."""
 
