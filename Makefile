@@ -17,7 +17,6 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy nmc passes targets models
-	$(BIN)/python -m targets.gemm_accel.generate --check
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench

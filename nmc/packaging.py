@@ -25,7 +25,7 @@ from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
 from targets.cpu.matmul import ScheduleMatmul
 from targets.gemm_accel import isa
-from targets.gemm_accel.byoc import run_codegen
+from targets.gemm_accel.codegen import run_codegen
 
 PORTABLE = Target({"kind": "llvm"})
 """Host code for any processor of this family: a package runs elsewhere, and with the same result."""

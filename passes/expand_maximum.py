@@ -1,20 +1,15 @@
 """No maximum or minimum of two tensors is left: max(a, b) = b + relu(a - b), min(a, b) = b - relu(b - a).
 
-Run after calibration: the padding of a max-pooling window becomes the lowest value that its input can take. The ranges of
-the new tensors follow from those of a, b and the result. In integers the expansion is exact, because the difference is
+Run after calibration: the ranges of the new tensors follow from those of a, b and the result. In integers the expansion is exact, because the difference is
 kept in a wide format of the operands' scale (`passes.formats`).
 """
 
 from tvm import ir, relax
 
 from nmc.quant.formats import TensorRange
-from passes.matrix_form.im2col import IM2COL, im2col, window_of
 from passes.matrix_form.unary import unary
 from passes.ranges import Ranges, range_of
-from passes.rewrite import Emitter, callee_attributes, callee_name, rebuild
-
-LOWEST_FILL = -3.0e38
-"""An im2col fill at or below this stands for minus infinity."""
+from passes.rewrite import Emitter, callee_name, rebuild
 
 
 def expand_maximum(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[str, TensorRange]]:
@@ -25,11 +20,6 @@ def expand_maximum(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, di
         name = callee_name(module, value) if isinstance(value, relax.Call) else ""
         if name in ("relax.maximum", "relax.minimum") and binding.var.name in ranges:
             return _expanded(emitter, value, name == "relax.maximum", extended)
-        if name == IM2COL:
-            window, fill = window_of(callee_attributes(module, value))
-            if fill <= LOWEST_FILL:
-                lowest = -extended[value.args[0].name].magnitude
-                return im2col(emitter, value.args[0], window, lowest)
         return value
 
     return rebuild(module, visit), extended

@@ -7,6 +7,7 @@ from tvm import ir
 from passes.decompose_normalisation import decompose_normalisation
 from passes.decompose_softmax import decompose_softmax
 from passes.fold_affine import fold_affine
+from passes.fold_into_weights import fold_into_weights
 from passes.lower_arithmetic import lower_arithmetic
 from passes.lower_convolution import lower_convolution
 from passes.lower_gathers import lower_gathers
@@ -18,6 +19,7 @@ from passes.normalise_matmul import normalise_matmul
 from passes.normalise_moves import normalise_moves
 from passes.recognise_activations import recognise_activations
 from passes.recognise_normalisation import recognise_normalisation
+from passes.recognise_one_hot import recognise_one_hot
 from passes.simplify import simplify
 
 
@@ -29,6 +31,7 @@ def lowering_passes() -> Sequence[ir.transform.Pass]:
     """
     return [
         simplify,
+        recognise_one_hot,
         recognise_activations,
         recognise_normalisation,
         decompose_softmax,
@@ -40,8 +43,9 @@ def lowering_passes() -> Sequence[ir.transform.Pass]:
         lower_pooling,
         lower_gathers,
         lower_reductions,
-        fold_affine,
+        fold_into_weights,
         normalise_matmul,
         normalise_moves,
+        fold_affine,
         simplify,
     ]
