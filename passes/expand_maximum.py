@@ -1,7 +1,7 @@
 """No maximum or minimum of two tensors is left: max(a, b) = b + relu(a - b), min(a, b) = b - relu(b - a).
 
-Run after calibration: the ranges of the new tensors follow from those of a, b and the result. In integers the expansion is exact, because the difference is
-kept in a wide format of the operands' scale (`passes.formats`).
+Run after calibration: the ranges of the new tensors follow from those of a, b and the result. In integers the expansion
+is exact, because the difference is kept in a wide format of the operands' scale (`passes.formats`).
 """
 
 from tvm import ir, relax
