@@ -60,10 +60,14 @@ def _struct(name: str, cls: type) -> str:
         lines.append(f'  static constexpr const char* mnemonic = "{isa.mnemonic(cls)}";')
     members = fields(cls)
     lines += [f"  {_member_type(each)} {each.name}{{}};" for each in members]
-    lines += ["", f"  void read([[maybe_unused]] ByteReader& reader) {{"] if members else [
-        "",
-        "  void read([[maybe_unused]] ByteReader& reader) {}",
-    ]
+    lines += (
+        ["", "  void read([[maybe_unused]] ByteReader& reader) {"]
+        if members
+        else [
+            "",
+            "  void read([[maybe_unused]] ByteReader& reader) {}",
+        ]
+    )
     if members:
         lines += [f"    {_read(each)}" for each in members]
         lines.append("  }")
@@ -88,7 +92,9 @@ def _read(each: Any) -> str:
     if each.metadata["count"] > 1:
         return f"for (auto& value : {each.name}) value = reader.integer<{_scalar_type(each)}>();"
     if each.name in ENUMERATIONS:
-        return f'{each.name} = reader.enumeration<{_scalar_type(each)}>(k{_scalar_type(each)}s, "{each.name}");'
+        return (
+            f'{each.name} = reader.enumeration<{_scalar_type(each)}>(k{_scalar_type(each)}s, "{each.name}");'
+        )
     return f"{each.name} = reader.integer<{_scalar_type(each)}>();"
 
 

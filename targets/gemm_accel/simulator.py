@@ -63,7 +63,9 @@ class Simulator:
         """
         missing = sorted({tensor.name for tensor in self._program.inputs} ^ set(inputs))
         if missing:
-            raise ProgramError(f"the program has inputs {_names(self._program.inputs)}; '{missing[0]}' does not match")
+            raise ProgramError(
+                f"the program has inputs {_names(self._program.inputs)}; '{missing[0]}' does not match"
+            )
         # DLPack takes only writable arrays, though nothing writes to these.
         given = [np.require(inputs[tensor.name], requirements="CW") for tensor in self._program.inputs]
         results = [np.zeros(tensor.shape, dtype_of(tensor)) for tensor in self._program.outputs]

@@ -32,7 +32,9 @@ def place(dtype: str, counts: tuple[int, int, int] = COUNTS) -> isa.Destination:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("types", [("int8", "int8"), ("int16", "int16"), ("int32", "int16"), ("int8", "int32")])
+@pytest.mark.parametrize(
+    "types", [("int8", "int8"), ("int16", "int16"), ("int32", "int16"), ("int8", "int32")]
+)
 def test_hadamard_equals_the_reference(types: tuple[str, str], dtype: str) -> None:
     generator = np.random.default_rng([*types[0].encode(), *dtype.encode()])
     a, b = (random_integers(generator, COUNTS if t != "int32" else (1, 5, 700), t) for t in types)
@@ -43,7 +45,9 @@ def test_hadamard_equals_the_reference(types: tuple[str, str], dtype: str) -> No
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shapes", [(COUNTS, COUNTS), (COUNTS, (1, 1, 700)), (COUNTS, (1, 5, 1)), ((3, 1, 1), COUNTS)])
+@pytest.mark.parametrize(
+    "shapes", [(COUNTS, COUNTS), (COUNTS, (1, 1, 700)), (COUNTS, (1, 5, 1)), ((3, 1, 1), COUNTS)]
+)
 def test_add_equals_the_reference_and_broadcasts(
     shapes: tuple[tuple[int, ...], tuple[int, ...]], dtype: str
 ) -> None:
@@ -80,7 +84,9 @@ def test_mac_sums_products_element_by_element() -> None:
 def test_an_operand_may_walk_backwards_through_columns() -> None:
     a = np.arange(30, dtype=np.int16).reshape(3, 10)
     operand = isa.Operand(A + 18, isa.Type.I16, (0, 20), -2)
-    command = isa.Add(operand, isa.Operand(A, isa.Type.I16, (0, 20), 2), 2, 0, 1, (1, 3, 10), place("int16", (1, 3, 10)))
+    command = isa.Add(
+        operand, isa.Operand(A, isa.Type.I16, (0, 20), 2), 2, 0, 1, (1, 3, 10), place("int16", (1, 3, 10))
+    )
     (result,) = run_compute([command], {A: a}, {OUT: ((3, 10), "int16")})
     np.testing.assert_array_equal(result, a[:, ::-1])
 
@@ -166,7 +172,9 @@ def test_an_element_wise_command_may_write_in_the_place_of_its_operand() -> None
 def test_pwl_refuses_a_slot_that_was_never_filled() -> None:
     a = np.zeros(4, np.int16)
     with pytest.raises(ProgramError, match="table slot 3, which no LOAD_TABLE has filled"):
-        run_compute([isa.Pwl(dense(A, a), 3, (1, 1, 4), place("int16", (1, 1, 4)))], {A: a}, {OUT: ((4,), "int16")})
+        run_compute(
+            [isa.Pwl(dense(A, a), 3, (1, 1, 4), place("int16", (1, 1, 4)))], {A: a}, {OUT: ((4,), "int16")}
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """GEMM and DRAIN against the fixed-point reference."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,13 @@ SHAPES = [(1, 1, 1), (5, 7, 3), (16, 16, 16), (33, 300, 17), (4, 1, 50), (50, 25
 
 
 def gemm_and_drain(
-    a: Integers, b: Integers, bias: Integers, multiplier: Integers, shift: Integers, dtype: str, splits: int = 1
+    a: Integers,
+    b: Integers,
+    bias: Integers,
+    multiplier: Integers,
+    shift: Integers,
+    dtype: str,
+    splits: int = 1,
 ) -> Integers:
     """The product, its depth split over several accumulating commands."""
     (m, k), n = a.shape, b.shape[1]
@@ -23,7 +31,7 @@ def gemm_and_drain(
             A + int(low) * a.itemsize, type_of(a), k * a.itemsize, B + int(low) * n * b.itemsize, type_of(b),
             n * b.itemsize, m, int(high - low), n, 40, int(low > 0),
         )
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True)
+        for low, high in pairwise(bounds)
     ]  # fmt: skip
     out = isa.element_type(dtype)
     commands.append(isa.Drain(40, m, n, BIAS, SCALE, isa.Destination(OUT, out, (0, n * out.bytes))))
@@ -33,7 +41,9 @@ def gemm_and_drain(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("types", [("int8", "int8"), ("int16", "int8"), ("int16", "int16"), ("int32", "int16")])
+@pytest.mark.parametrize(
+    "types", [("int8", "int8"), ("int16", "int8"), ("int16", "int16"), ("int32", "int16")]
+)
 def test_gemm_and_drain_equal_the_reference(shape: tuple[int, int, int], types: tuple[str, str]) -> None:
     generator = np.random.default_rng([*shape, *types[0].encode()])
     m, k, n = shape
