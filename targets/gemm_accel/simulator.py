@@ -54,7 +54,9 @@ class Simulator:
         commands = np.zeros((len(self._program.commands), 4), np.int64)
         totals = np.zeros(6, np.int64)
         self._module[f"{SYMBOL}.profile"](tvm_ffi.from_dlpack(commands), tvm_ffi.from_dlpack(totals))
-        return Timing(*totals.tolist(), *np.ascontiguousarray(commands.T))
+        cycles, array, drain, port, read, written = totals.tolist()
+        starts, ends, busy, dram_bytes = np.ascontiguousarray(commands.T)
+        return Timing(cycles, array, drain, port, read, written, starts, ends, busy, dram_bytes)
 
     def run(self, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """Runs the program once on an array for each input, of exactly its shape and type; returns an array an output.
@@ -67,7 +69,7 @@ class Simulator:
                 f"the program has inputs {_names(self._program.inputs)}; '{missing[0]}' does not match"
             )
         # DLPack takes only writable arrays, though nothing writes to these.
-        given = [np.require(inputs[tensor.name], requirements="CW") for tensor in self._program.inputs]
+        given = [np.require(inputs[tensor.name], requirements=["C", "W"]) for tensor in self._program.inputs]
         results = [np.zeros(tensor.shape, dtype_of(tensor)) for tensor in self._program.outputs]
         self._module[SYMBOL](*(tvm_ffi.from_dlpack(array) for array in [*given, *results]))
         return {tensor.name: result for tensor, result in zip(self._program.outputs, results, strict=True)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nmc.errors import ProgramError
 from targets.gemm_accel import isa
 from targets.gemm_accel.assembler import assemble, disassemble
-from targets.gemm_accel.encoding import decode, encode, struct_of
+from targets.gemm_accel.encoding import LAYOUTS, decode, encode
 from targets.gemm_accel.header import HEADER, header_text
 from tests.gemm_accel.random_commands import COMMANDS, any_of
 
@@ -35,7 +35,7 @@ def test_a_listing_with_layers_assembles_to_the_same_bytes(lines: list[tuple[isa
 @pytest.mark.parametrize("name", isa.COMMANDS)
 def test_a_command_cut_anywhere_is_refused(name: str) -> None:
     cls = isa.COMMANDS[name]
-    size = struct_of(cls).size
+    size = LAYOUTS[cls].size
     for length in range(size):
         with pytest.raises(ProgramError, match="cut off inside the command at byte 0"):
             decode(bytes([cls.opcode]) + bytes(length))
