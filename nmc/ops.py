@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     import onnx
 
     from nmc.compiler import Compilation
+    from nmc.fallback import Fallback
     from nmc.options import Options
 
 STORED_TABLE = Path(__file__).with_name("operators.json")
+
+STANDARD = "Operators of the ONNX standard: what becomes of the ONNX project's test case of each"
+"""Title of the stored table."""
 
 ACCELERATOR, MIXED, CPU, FOLDED, REFUSED = (
     "accelerator",
@@ -80,24 +84,32 @@ def rows_of(compilation: "Compilation") -> tuple[OperatorRow, ...]:
     """One row for each kind of operator in a compiled model, the most multiply-adds first."""
     layers = _layers_by_operator(compilation)
     operations, macs = _operations_by_layer(compilation)
-    reasons: dict[str, list[str]] = {}
+    on_cpu: dict[str, list[Fallback]] = {}
     for item in compilation.fallback:
-        reasons.setdefault(item.layer, []).append(f"{item.operator}: {item.reason}")
+        on_cpu.setdefault(item.layer, []).append(item)
     rows = []
     for operator, names in layers.items():
         kinds = Counter(kind for name in names for kind in operations.get(name, ()))
-        why = tuple(dict.fromkeys(reason for name in names for reason in reasons.get(name, ())))
+        fallback = [item for name in names for item in on_cpu.get(name, ())]
         rows.append(
             OperatorRow(
                 operator=operator,
                 count=len(names),
-                runs_on=_place(kinds.total(), sum(len(reasons.get(name, ())) for name in names)),
+                runs_on=_place(kinds.total(), len(fallback)),
                 operations=tuple(sorted(kinds)),
                 macs=sum(macs.get(name, 0) for name in names),
-                reasons=why,
+                reasons=_reasons(fallback),
             )
         )
     return tuple(sorted(rows, key=lambda row: (-row.macs, row.operator)))
+
+
+def _reasons(fallback: "Sequence[Fallback]") -> tuple[str, ...]:
+    """Each reason once, after the operators that it holds for."""
+    operators: dict[str, dict[str, None]] = {}
+    for item in fallback:
+        operators.setdefault(item.reason, {})[item.operator] = None
+    return tuple(f"{', '.join(names)}: {reason}" for reason, names in operators.items())
 
 
 def _layers_by_operator(compilation: "Compilation") -> dict[str, list[str]]:
@@ -138,11 +150,12 @@ def print_operators(report: OperatorReport) -> None:
     """Prints the report as a table on standard output."""
     from nmc.text import console, count_text, table
 
-    texts = table(("operator",), ("count", "MACs"), ("runs on", "as", "why"))
+    # in the table of the standard each operator stands for one small test case
+    counted = report.title != STANDARD
+    texts = table(("operator",), ("count", "MACs") if counted else (), ("runs on", "as", "why"))
     for row in report.rows:
-        macs = count_text(row.macs) if row.macs else ""
-        operations, reasons = ", ".join(row.operations), "; ".join(row.reasons)
-        texts.add_row(row.operator, str(row.count), macs, row.runs_on, operations, reasons)
+        numbers = (str(row.count), count_text(row.macs) if row.macs else "") if counted else ()
+        texts.add_row(row.operator, *numbers, row.runs_on, ", ".join(row.operations), "; ".join(row.reasons))
     screen = console()
     screen.print(f"{report.title}\n")
     screen.print(texts)
