@@ -240,6 +240,9 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
 def _pwl(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
     x, form = _quantity(state, call.args[0]), state.formats[binding.var.name]
     table = state.tables[binding.var.name].table
+    if table.addressing != "breakpoints":
+        # the segments lie on the grid of the format that was planned
+        x = _converted(state, x, state.formats[call.args[0].name])
     # a slope is 16 bits wide: a steeper one needs coarser steps of the result
     form = TensorFormat(max(form.scale, table.least_output_scale(x.format.scale)), form.bits)
     integers = table.quantise(x.format.scale, form.scale, x.format.bits, form.bits)

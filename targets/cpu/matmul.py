@@ -1,5 +1,6 @@
 """Float products through one kernel for all shapes, in place of a naive loop nest for each."""
 
+import math
 from functools import cache
 
 import tvm
@@ -15,17 +16,30 @@ BLOCK_COLUMNS = 16
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
 def ScheduleMatmul(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
-    """Every float32 matmul of two rank-3 tensors of equal batch in `main` calls the scheduled kernel."""
+    """Every float32 matmul in `main` whose batches are equal, or whose right operand has none, calls the kernel."""
     return rewrite_calls(module, {"relax.matmul": _use_kernel})
 
 
 def _use_kernel(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     a, b = call.args
     a_shape, b_shape = shape_of(a), shape_of(b)
-    if dtype_of(a) != "float32" or len(a_shape) != 3 or len(b_shape) != 3 or a_shape[0] != b_shape[0]:
+    if dtype_of(a) != "float32" or len(a_shape) < 2 or len(b_shape) < 2:
         return None
+    rows, (depth, columns) = a_shape[-2], b_shape[-2:]
+    if len(b_shape) == 2:
+        groups, rows = 1, math.prod(a_shape[:-1])
+    elif a_shape[:-2] == b_shape[:-2]:
+        groups = math.prod(a_shape[:-2])
+    else:
+        return None
+    operands = [_reshaped(emitter, a, (groups, rows, depth)), _reshaped(emitter, b, (groups, depth, columns))]
     kernel = emitter.builder.add_func(_kernel(), "matmul_float32")
-    return call_kernel(emitter, kernel, [a, b], [*a_shape[:2], b_shape[2]], "float32")
+    product = emitter.emit(call_kernel(emitter, kernel, operands, [groups, rows, columns], "float32"))
+    return _reshaped(emitter, product, (*a_shape[:-1], columns))
+
+
+def _reshaped(emitter: Emitter, x: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+    return x if shape_of(x) == shape else emitter.emit(relax.op.reshape(x, shape))
 
 
 @cache
