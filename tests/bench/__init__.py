@@ -1,0 +1,1 @@
+"""Measurements of nmc, run by `make bench`."""
