@@ -11,9 +11,9 @@ namespace nmc {
 
 namespace {
 
-constexpr int64_t kRows = 4;      // of a block of sums held in registers
-constexpr int64_t kColumns = 12;  // of that block
-constexpr int64_t kDepth = 256;   // products summed before they are added to the block's memory
+constexpr int64_t kRows = 6;     // of a block of sums held in registers
+constexpr int64_t kColumns = 8;  // of that block
+constexpr int64_t kDepth = 256;  // products summed before they are added to the accumulators
 
 // The depth over which no partial sum of a type's products can reach 2^53.
 int64_t exact_depth(isa::Type a, isa::Type b) {
@@ -21,45 +21,80 @@ int64_t exact_depth(isa::Type a, isa::Type b) {
   return std::min(kDepth, (int64_t{1} << (53 - bits)) - 1);
 }
 
-template <typename T>
-double read(const uint8_t* from) {
-  T value;
-  std::memcpy(&value, from, sizeof(T));
-  return value;
-}
+// A matrix in the scratchpad: bytes between its rows and between neighbours along the depth.
+struct Source {
+  const uint8_t* data;
+  isa::Type type;
+  int64_t row, step;
+};
 
-double read(isa::Type type, const uint8_t* from) {
-  switch (type) {
-    case isa::Type::kI8: return read<int8_t>(from);
-    case isa::Type::kI16: return read<int16_t>(from);
-    default: return read<int32_t>(from);
-  }
-}
-
-// Packs [rows, depth] elements into panels of `width` rows, the panel's rows side by side: [panel][depth][width], zero
-// beyond the last row. `row` and `step` are the bytes between rows and between neighbours along the depth.
-void pack(const uint8_t* from, isa::Type type, int64_t row, int64_t step, int64_t rows, int64_t depth, int64_t width,
-          double* to) {
-  for (int64_t first = 0; first < rows; first += width) {
-    const int64_t count = std::min(width, rows - first);
-    for (int64_t d = 0; d < depth; ++d) {
-      for (int64_t i = 0; i < width; ++i) {
-        *to++ = i < count ? read(type, from + (first + i) * row + d * step) : 0.0;
+// Packs [rows, depth] elements into panels of `Width` rows, a panel's rows side by side: [panel][depth][Width], zero beyond
+// the last row.
+template <typename T, int64_t Width>
+void pack_typed(const Source& source, int64_t rows, int64_t depth, double* to) {
+  const auto read = [&](int64_t i, int64_t d) {
+    T value;
+    std::memcpy(&value, source.data + i * source.row + d * source.step, sizeof(T));
+    return static_cast<double>(value);
+  };
+  for (int64_t first = 0; first < rows; first += Width, to += Width * depth) {
+    const int64_t count = std::min(Width, rows - first);
+    if (count < Width) std::fill_n(to, Width * depth, 0.0);
+    if (source.step == static_cast<int64_t>(sizeof(T))) {
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t d = 0; d < depth; ++d) to[d * Width + i] = read(first + i, d);
+      }
+    } else {
+      for (int64_t d = 0; d < depth; ++d) {
+        for (int64_t i = 0; i < count; ++i) to[d * Width + i] = read(first + i, d);
       }
     }
   }
 }
 
+template <int64_t Width>
+void pack(const Source& source, int64_t rows, int64_t depth, double* to) {
+  switch (source.type) {
+    case isa::Type::kI8: return pack_typed<int8_t, Width>(source, rows, depth, to);
+    case isa::Type::kI16: return pack_typed<int16_t, Width>(source, rows, depth, to);
+    default: return pack_typed<int32_t, Width>(source, rows, depth, to);
+  }
+}
+
+// Four doubles at any address: one register where there are such, halves elsewhere.
+typedef double Lanes __attribute__((vector_size(32), aligned(8), may_alias));
+constexpr int64_t kLanes = 4;
+constexpr int64_t kGroups = kColumns / kLanes;
+
 // sums[kRows][kColumns] = Σ over the depth of a[d][i]·b[d][j].
-__attribute__((target_clones("avx2,fma", "default"))) void block(const double* a, const double* b, int64_t depth, double* sums) {
-  double held[kRows * kColumns] = {};
+inline __attribute__((always_inline)) void block_body(const double* a, const double* b, int64_t depth, double* sums) {
+  Lanes held[kRows][kGroups] = {};
   for (int64_t d = 0; d < depth; ++d) {
+    const Lanes* right = reinterpret_cast<const Lanes*>(b + d * kColumns);
+#pragma GCC unroll 6
     for (int64_t i = 0; i < kRows; ++i) {
-      for (int64_t j = 0; j < kColumns; ++j) held[i * kColumns + j] += a[d * kRows + i] * b[d * kColumns + j];
+      const double left = a[d * kRows + i];
+#pragma GCC unroll 2
+      for (int64_t j = 0; j < kGroups; ++j) held[i][j] += left * right[j];
     }
   }
-  std::memcpy(sums, held, sizeof(held));
+#pragma GCC unroll 6
+  for (int64_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < kGroups; ++j) *reinterpret_cast<Lanes*>(sums + i * kColumns + j * kLanes) = held[i][j];
+  }
 }
+
+void portable_block(const double* a, const double* b, int64_t depth, double* sums) { block_body(a, b, depth, sums); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) void wide_block(const double* a, const double* b, int64_t depth, double* sums) {
+  block_body(a, b, depth, sums);
+}
+const auto block = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? wide_block : portable_block;
+#else
+const auto block = portable_block;
+#endif
 
 // Adds a product of depth `depth` to the sums; a and b are packed.
 void add_product(const double* a, const double* b, int64_t m, int64_t depth, int64_t n, int64_t* sums) {
@@ -101,9 +136,10 @@ void execute(const isa::Gemm& command, State& state) {
   for (int64_t first = 0; first < k; first += most) {
     const int64_t depth = std::min(most, k - first);
     const uint8_t* scratchpad = state.scratchpad.data();
-    pack(scratchpad + (command.a + first * a_bytes), command.a_type, command.a_pitch, a_bytes, m, depth, kRows, a.data());
-    pack(scratchpad + (command.b + first * command.b_pitch), command.b_type, b_bytes, command.b_pitch, n, depth, kColumns,
-         b.data());
+    const Source left{scratchpad + (command.a + first * a_bytes), command.a_type, command.a_pitch, a_bytes};
+    const Source right{scratchpad + (command.b + first * command.b_pitch), command.b_type, b_bytes, command.b_pitch};
+    pack<kRows>(left, m, depth, a.data());
+    pack<kColumns>(right, n, depth, b.data());
     add_product(a.data(), b.data(), m, depth, n, sums);
     check_sums(sums, m * n);
   }
