@@ -1,4 +1,4 @@
-"""The programmer's manual ISA.md, from the commands' one definition: `python -m targets.gemm_accel.manual` writes it anew."""
+"""The programmer's manual, from the commands' one definition: `python -m targets.gemm_accel.manual` writes ISA.md."""
 
 import inspect
 import re
@@ -45,8 +45,8 @@ them. A program is a list in which every WAIT comes after its SIGNAL, so that ex
 before the first run the simulator proves that no other order the queues allow gives another result.
 
 An element-wise command with the address `stream` as its first operand continues the chain of the command before it: a DRAIN
-followed by PWL, ADD or HADAMARD in the stream is an epilogue that costs no pass of its own. The commands of a chain stand next
-to each other; what they wait for is waited for before the first of them. Every value in the stream is saturated to the
+followed by PWL, ADD or HADAMARD in the stream is an epilogue that costs no pass of its own. The commands of a chain stand
+next to each other; what they wait for is waited for before the first of them. Every value in the stream is saturated to the
 type of the destination, as if it had been stored.
 
 ## Bytes
@@ -59,16 +59,25 @@ def manual_text() -> str:
     """The whole manual."""
     groups = (_section(name, cls) for name, cls in GROUPS.items())
     commands = (_section(f"{isa.mnemonic(cls)} ({cls.opcode})", cls) for cls in isa.COMMANDS.values())
-    parts = [INTRODUCTION, "## Groups of fields\n", *groups, "## Commands\n", *commands, "## Timing\n", _timing()]
+    parts = [
+        INTRODUCTION,
+        "## Groups of fields\n",
+        *groups,
+        "## Commands\n",
+        *commands,
+        "## Timing\n",
+        _timing(),
+    ]
     return "\n".join(parts) + "\n"
 
 
 def _section(title: str, cls: type) -> str:
-    lines = [f"### {title}", "", " ".join(inspect.getdoc(cls).split()) if inspect.getdoc(cls) else "", ""]
+    lines = [f"### {title}", "", " ".join((inspect.getdoc(cls) or "").split()), ""]
     if cls in LAYOUTS:
         queue = getattr(cls, "queue", None)
         where = f"the {queue.name.lower()} queue" if queue is not None else "the queue it names"
-        lines += [f"Runs in {where if cls is not isa.End else 'no queue'}; {1 + LAYOUTS[cls].size} bytes. Cost: {cls.cost}.", ""]
+        where = "no queue" if cls is isa.End else where
+        lines += [f"Runs in {where}; {1 + LAYOUTS[cls].size} bytes. Cost: {cls.cost}.", ""]
     rows = list(_rows(cls))
     if rows:
         lines += ["| field | encoding | meaning |", "|---|---|---|", *rows, ""]
@@ -78,7 +87,9 @@ def _section(title: str, cls: type) -> str:
 def _rows(cls: type) -> Iterable[str]:
     for each in fields(cls):
         kind, count = each.metadata["kind"], each.metadata["count"]
-        encoding = group_type(each).__name__ if kind == "group" else kind + (f" × {count}" if count > 1 else "")
+        encoding = (
+            group_type(each).__name__ if kind == "group" else kind + (f" × {count}" if count > 1 else "")
+        )
         yield f"| {each.name} | {encoding} | {each.metadata['meaning']} |"
 
 
