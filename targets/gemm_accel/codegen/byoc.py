@@ -1,4 +1,5 @@
-"""The code generator as TVM knows it: `relax.ext.gemm_accel`, which RunCodegen calls with the partitioned functions."""
+"""The code generator as TVM knows it: `relax.ext.gemm_accel`, which RunCodegen calls with the partitioned
+functions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,8 +36,8 @@ def register_hook(compiled: Mapping[str, CompiledRegion]) -> None:
     ) -> list[tvm_ffi.Module]:
         """One runtime module that holds the programs of all `functions`, each under its `global_symbol`.
 
-        `options` may name an accelerator under `config`, a preset or a file. Constants are in the programs' own
-        constant region, so the constants' names are not used.
+        `options` may name an accelerator under `config`, a preset or a file. Constants are in the programs'
+        own constant region, so the constants' names are not used.
         """
         register_runtime()
         symbols, programs, constants = [], [], []

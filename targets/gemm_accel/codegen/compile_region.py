@@ -17,6 +17,7 @@ from targets.gemm_accel.codegen.graph import Graph, graph_of
 from targets.gemm_accel.codegen.kernels import Kernel, buffers_read
 from targets.gemm_accel.codegen.nodes import Depthwise, Gather, Gemm
 from targets.gemm_accel.codegen.pointwise import emit_pointwise
+from targets.gemm_accel.codegen.reuse import places_reused
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.views import View
 from targets.gemm_accel.config import AcceleratorConfig
@@ -42,12 +43,13 @@ def compile_region(
 
     Raises UnsupportedOperatorError, naming the layer, for what is not part of matrix form.
     """
-    graph = graph_of(function, module)
-    kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
-    buffers, plan = _plan(graph, kernels)
-    addresses = {buffer: ARENA + address for buffer, address in zip(buffers, plan.addresses, strict=True)}
-    assembly = Assembly(config, addresses)
     half = config.scratchpad_bytes // 2
+    # two patches of a depthwise convolution, with their weights, leave room for its epilogue
+    graph = graph_of(function, module, half // 8)
+    kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
+    places, plan = _plan(graph, kernels)
+    addresses = {buffer: ARENA + address for buffer, address in places.items()}
+    assembly = Assembly(config, addresses)
     for number, kernel in enumerate(kernels):
         # kernels take turns in two halves, so that one loads its first tiles while another computes its last
         base = half * (number % 2)
@@ -75,8 +77,8 @@ def emit_kernel(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> N
         emit_pointwise(assembly, kernel, scratchpad)
 
 
-def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[list[Buffer], ArenaPlan]:
-    """The buffers of the arena in order of appearance, and their plan."""
+def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[dict[Buffer, int], ArenaPlan]:
+    """The place of each buffer in the arena, and the plan."""
     first: dict[Buffer, int] = {view.buffer: 0 for view in graph.inputs}
     last: dict[Buffer, int] = dict(first)
     for time, kernel in enumerate(kernels, start=1):
@@ -90,8 +92,15 @@ def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[list[Buffer], ArenaPlan]
     for view in graph.outputs:
         first.setdefault(view.buffer, 0)
         last[view.buffer] = len(kernels) + 1
-    buffers = sorted(first, key=lambda buffer: first[buffer])
-    return buffers, plan_arena([Lifetime(b.bytes, first[b], last[b]) for b in buffers])
+    owner: dict[Buffer, Buffer] = {}
+    for buffer, source in places_reused(kernels, first, last).items():
+        owner[buffer] = owner.get(source, source)
+        last[owner[buffer]] = max(last[owner[buffer]], last[buffer])
+    places = sorted((buffer for buffer in first if buffer not in owner), key=lambda buffer: first[buffer])
+    plan = plan_arena([Lifetime(b.bytes, first[b], last[b]) for b in places])
+    addresses = dict(zip(places, plan.addresses, strict=True))
+    addresses |= {buffer: addresses[place] for buffer, place in owner.items()}
+    return addresses, plan
 
 
 def _tensor(view: View, dram: int) -> Tensor:

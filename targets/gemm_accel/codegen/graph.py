@@ -4,6 +4,7 @@ Where a move is no view, its source is copied to a dense buffer first; a copy wh
 reader is later avoided by letting the producer write to the copy's place (`forwarding`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -56,12 +57,13 @@ class Graph:
     outputs: tuple[View, ...]
 
 
-def graph_of(function: relax.Function, module: ir.IRModule | None = None) -> Graph:
-    """The nodes of a region; `module` holds the composites that the function calls by global name, if any.
+def graph_of(function: relax.Function, module: ir.IRModule | None, patch_bytes: int) -> Graph:
+    """The nodes of a region; `module` holds the composites that the function calls by global name, if any. A
+    window that is larger than `patch_bytes` is summed by gemms, though it be depthwise.
 
     Raises UnsupportedOperatorError, naming the layer, for an operator that is none of matrix form.
     """
-    builder = _Builder(module)
+    builder = _Builder(module, patch_bytes)
     inputs = tuple(builder.add_input(parameter) for parameter in function.params)
     for binding in bindings_of(function):
         builder.add_binding(binding)
@@ -76,6 +78,7 @@ class _Builder:
     """Collects nodes while the bindings of a function are visited; `layer` is that of the current binding."""
 
     module: ir.IRModule | None
+    patch_bytes: int
     nodes: list[Node] = field(default_factory=list)
     layer: str = ""
     _values: dict[relax.Var, Value] = field(default_factory=dict)
@@ -328,7 +331,9 @@ class _Builder:
         if found is None or b.buffer.value is None or b.shape[2] != 1 or b.shape[0] == 1:
             return None
         x, window, fill = found
-        if window.groups != x.shape[1] or len(window.kernel) > 2:
+        spans = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilations, strict=True)]
+        too_large = math.prod(spans) * x.buffer.element_bytes > self.patch_bytes
+        if window.groups != x.shape[1] or len(window.kernel) > 2 or too_large:
             return None
         if len(window.kernel) == 1:
             rows = reshaped(x, (*x.shape[:2], 1, x.shape[2]))
