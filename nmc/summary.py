@@ -100,7 +100,10 @@ def _share(offload: Offload) -> str:
 def _table_lines(manifest: Manifest) -> list[str]:
     if not manifest.tables:
         return ["  tables        none"]
-    worst = sorted(manifest.tables, key=lambda table: -table.max_error)[:WORST_TABLES]
+    inexact = [table for table in manifest.tables if table.max_error > 0.0]
+    if not inexact:
+        return [f"  tables        {len(manifest.tables)}, all exact"]
+    worst = sorted(inexact, key=lambda table: -table.max_error)[:WORST_TABLES]
     lines = [f"  tables        {len(manifest.tables)}; the largest errors:"]
     for table in worst:
         low, high = table.fitted_range
