@@ -173,7 +173,9 @@ def dequantise(q: ArrayLike, scale: float) -> NDArray[np.float32]:
     return (np.asarray(q, np.float64) * np.float64(scale)).astype(np.float32)
 
 
-def _common_shift(ratios: tuple[float, ...], magnitude_bits: int, minimum_shift: int) -> tuple[list[int], int]:
+def _common_shift(
+    ratios: tuple[float, ...], magnitude_bits: int, minimum_shift: int
+) -> tuple[list[int], int]:
     """Integers m, |m| < 2^magnitude_bits, and one shift s, so that m / 2^s is nearest to each ratio."""
     if any(math.isnan(ratio) for ratio in ratios):
         raise QuantisationError(
