@@ -1,5 +1,6 @@
 """Loads the accelerator's runtime, the C++ simulator, into TVM: afterwards modules of kind `gemm_accel` exist."""
 
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -25,7 +26,11 @@ def register() -> None:
 
 def _places() -> Iterator[Path]:
     """Where the library can lie: built by hand beside the sources, or installed (an editable install leaves the Python
-    files where they are, so the library is in a folder of that name elsewhere on the path)."""
+    files where they are, so the library is in a folder of that name elsewhere on the path). `NMC_RUNTIME` names another
+    build, such as one with sanitizers."""
+    if chosen := os.environ.get("NMC_RUNTIME"):
+        yield Path(chosen)
+        return
     yield Path(__file__).parents[2] / "build" / "sim" / LIBRARY
     yield Path(__file__).parent / LIBRARY
     for entry in sys.path:
