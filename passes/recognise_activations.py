@@ -111,7 +111,7 @@ def _is_elementwise(call: relax.Call) -> bool:
                 return False
         elif not isinstance(argument, tirx.IntImm | tirx.FloatImm):
             return False
-    if dtype_of(call) not in ("float32", "bool"):
+    if not isinstance(call.ty, relax.TensorType) or dtype_of(call) not in ("float32", "bool"):
         return False
     probe = [np.ones(1) for argument in call.args if isinstance(argument, relax.Var | ir.GenericConst)]
     return evaluate_elementwise(call, probe) is not None

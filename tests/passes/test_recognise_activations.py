@@ -192,3 +192,10 @@ def test_an_intermediate_value_that_is_used_elsewhere_survives() -> None:
     assert listing(module) == ["y = sigmoid(x0)", "y#1 = unary[silu](x0)", "output = (y#1, y)"]
     x = random_array(4)
     assert len(run(module, x)) == 2
+
+
+def test_an_operator_with_several_results_is_left_alone() -> None:
+    module = build_module(
+        lambda emitter, x: relax.TupleGetItem(emitter.emit(relax.op.topk(x, k=2, axis=-1)), 0), (3, 5)
+    )
+    assert listing(recognise_activations(module)) == listing(module)
