@@ -8,7 +8,7 @@ namespace {
 
 // What a command has to do with streams.
 struct Ends {
-  bool computes = true;    // in the compute queue
+  bool computes = true;  // in the compute queue
   const isa::Operand* source = nullptr;
   const isa::Destination* destination = nullptr;
   int64_t elements = 0;
@@ -45,7 +45,9 @@ void Chain::follow(const isa::Command& command) {
   if (!ends.computes) return;
   const bool consumes = ends.source != nullptr && ends.source->address == isa::kStream;
   if (consumes && !pending_) fail("'a' is the stream, and the command before it in the compute queue left none");
-  if (!consumes && pending_) fail("the command before it in the compute queue left a stream that this one does not take");
+  if (!consumes && pending_) {
+    fail("the command before it in the compute queue left a stream that this one does not take");
+  }
   if (consumes && ends.source->type != type_) fail("'a' is not of the type of the stream it takes");
   if (consumes && ends.elements != elements_) {
     fail("it takes a stream of ", elements_, " elements as ", ends.elements);

@@ -15,9 +15,10 @@ struct Step {
   int64_t bytes;
 };
 
-// The ranges of base + Σ step·index, each element of `size`. Dimensions are followed one by one, outermost first, while
-// the number of parts allows; what is left of each is covered by its hull.
-void add_parts(int64_t base, const Step* steps, int dimensions, int64_t size, int64_t allowed, std::vector<Range>& parts) {
+// The ranges of base + Σ step·index, each element of `size`. Dimensions are followed one by one, outermost first,
+// while the number of parts allows; what is left of each is covered by its hull.
+void add_parts(int64_t base, const Step* steps, int dimensions, int64_t size, int64_t allowed,
+               std::vector<Range>& parts) {
   int64_t least = 0, greatest = 0;
   bool dense = true;
   int64_t next = size;
@@ -37,7 +38,8 @@ void add_parts(int64_t base, const Step* steps, int dimensions, int64_t size, in
   }
 }
 
-Access strided(Memory memory, bool writes, const char* operand, int64_t base, const std::vector<Step>& steps, int64_t size) {
+Access strided(Memory memory, bool writes, const char* operand, int64_t base, const std::vector<Step>& steps,
+               int64_t size) {
   Access access{memory, writes, operand, {}};
   const bool empty = std::any_of(steps.begin(), steps.end(), [](const Step& step) { return step.count == 0; });
   if (!empty) add_parts(base, steps.data(), static_cast<int>(steps.size()), size, kMostParts, access.parts);
@@ -102,7 +104,8 @@ class Collector {
 
   void operator()(const isa::LoadTable& load) {
     if (load.dram < 0 || load.dram >= static_cast<int64_t>(constants_.size())) {
-      fail("LOAD_TABLE reads DRAM byte ", load.dram, "; tables lie among the ", constants_.size(), " bytes of constants");
+      fail("LOAD_TABLE reads DRAM byte ", load.dram, "; tables lie among the ", constants_.size(),
+           " bytes of constants");
     }
     const Table table = parse_table(constants_.substr(static_cast<size_t>(load.dram)), program_.machine.table_entries);
     accesses.push_back(dense(Memory::kDram, false, "dram", load.dram, table.stored_bytes));

@@ -28,8 +28,8 @@ struct Source {
   int64_t row, step;
 };
 
-// Packs [rows, depth] elements into panels of `Width` rows, a panel's rows side by side: [panel][depth][Width], zero beyond
-// the last row.
+// Packs [rows, depth] elements into panels of `Width` rows, a panel's rows side by side: [panel][depth][Width], zero
+// beyond the last row.
 template <typename T, int64_t Width>
 void pack_typed(const Source& source, int64_t rows, int64_t depth, double* to) {
   const auto read = [&](int64_t i, int64_t d) {

@@ -63,7 +63,8 @@ void for_each_line(const Grid& grid, const Visit& visit) {
           const Interval y = within(grid.y_start + sum(&Dimension::y), d[4].y, grid.y_limit, count);
           const Interval x = within(grid.x_start + sum(&Dimension::x), d[4].x, grid.x_limit, count);
           const int64_t low = std::max(y.low, x.low);
-          visit(Line{sum(&Dimension::dram), sum(&Dimension::scratchpad), {low, std::max(low, std::min(y.high, x.high))}});
+          const int64_t high = std::max(low, std::min(y.high, x.high));
+          visit(Line{sum(&Dimension::dram), sum(&Dimension::scratchpad), {low, high}});
         }
       }
     }

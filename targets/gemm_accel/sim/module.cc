@@ -80,7 +80,8 @@ void run_packed(const Region& region, ffi::PackedArgs arguments) {
 void write_timing(const Region& region, const ffi::TensorView& commands, const ffi::TensorView& totals) {
   const Timing timing = region.profile();
   const int64_t count = static_cast<int64_t>(timing.commands.size());
-  const Tensor expected_commands{"commands", 0, isa::Type::kI64, {count, 4}}, expected_totals{"totals", 0, isa::Type::kI64, {6}};
+  const Tensor expected_commands{"commands", 0, isa::Type::kI64, {count, 4}};
+  const Tensor expected_totals{"totals", 0, isa::Type::kI64, {6}};
   auto* each = static_cast<int64_t*>(data_of(commands, expected_commands, region.symbol()));
   for (const CommandTiming& command : timing.commands) {
     for (const int64_t number : {command.start, command.end, command.busy, command.bytes}) *each++ = number;

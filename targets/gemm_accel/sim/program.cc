@@ -46,8 +46,11 @@ std::vector<Tensor> read_tensors(ByteReader& reader) {
 void check_machine(const isa::Machine& machine) {
   for (const int64_t number :
        {machine.rows, machine.columns, machine.scratchpad_bytes, machine.accumulator_entries, machine.table_slots,
-        machine.table_entries, machine.dram_bytes_per_cycle, machine.outstanding_transfers, machine.semaphores}) {
-    if (number < 1 || number > kMaximumMachineNumber) fail("the program is for an accelerator that cannot be: ", number);
+        machine.table_entries, machine.dram_bytes_per_cycle, machine.outstanding_transfers, machine.semaphores,
+        machine.data_bits}) {
+    if (number < 1 || number > kMaximumMachineNumber) {
+      fail("the program is for an accelerator that cannot be: one of its sizes is ", number);
+    }
   }
   if (machine.dram_latency_cycles < 0 || machine.dram_latency_cycles > kMaximumMachineNumber) {
     fail("the program is for an accelerator with a DRAM latency of ", machine.dram_latency_cycles, " cycles");
@@ -71,7 +74,9 @@ void skip_layers(ByteReader& reader, uint32_t commands, uint32_t names) {
       fail("the program is damaged: a command has no layer; compile the model again");
     }
   }
-  if (reader.remaining() != 0) fail("the program is damaged: it has more bytes than it should; compile the model again");
+  if (reader.remaining() != 0) {
+    fail("the program is damaged: it has more bytes than it should; compile the model again");
+  }
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "rules.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "errors.h"
 #include "footprint.h"
 
@@ -57,12 +60,14 @@ struct Rules {
 
   void operator()(const isa::Load& load) const {
     check_transfer(load);
-    if (load.y.limit < 0 || load.x.limit < 0) fail("a bound has the negative limit ", std::min(load.y.limit, load.x.limit));
+    const int32_t least = std::min(load.y.limit, load.x.limit);
+    if (least < 0) fail("a bound has the negative limit ", least);
   }
 
   void operator()(const isa::Gather& gather) const {
     check_transfer(gather);
-    if (gather.index_limit == 0 || gather.index_limit > kMostElements) fail("its table has ", gather.index_limit, " rows");
+    const int64_t rows = gather.index_limit;
+    if (rows == 0 || rows > kMostElements) fail("its table has ", rows, " rows");
     if (gather.index > kMostDram || gather.index < 0) fail("'index' is ", gather.index, ", which is nowhere");
   }
 

@@ -21,7 +21,8 @@ void check_header(const Table& table, size_t count, int64_t entries) {
     fail("a table's addressing is damaged; compile the model again");
   }
   if (table.addressing == Table::Addressing::kBreakpoints && count > kMostBreakpointSegments) {
-    fail("a table addressed by breakpoints has ", count, " segments; at most ", kMostBreakpointSegments, " are compared");
+    fail("a table addressed by breakpoints has ", count, " segments; at most ", kMostBreakpointSegments,
+         " are compared");
   }
   if (table.negative_half && count % 2) fail("a signed table has an odd number of segments, ", count);
 }

@@ -185,7 +185,8 @@ class Simulation {
     queue.time = candidate.asked;
     queue.complete = std::max(queue.complete, end);
     queue.transfers.push_back(queue.complete);
-    if (queue.transfers.size() > static_cast<size_t>(program_.machine.outstanding_transfers)) queue.transfers.pop_front();
+    const size_t most = static_cast<size_t>(program_.machine.outstanding_transfers);
+    if (queue.transfers.size() > most) queue.transfers.pop_front();
   }
 
   const Program& program_;

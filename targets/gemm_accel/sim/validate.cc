@@ -56,7 +56,8 @@ void validate(const Program& program, std::string_view constants) {
     std::vector<Access> accesses;
     try {
       check_fields(command, program.machine);
-      if (std::holds_alternative<isa::End>(command) && i + 1 != program.commands.size()) fail("only the last command is END");
+      const bool ends = std::holds_alternative<isa::End>(command);
+      if (ends && i + 1 != program.commands.size()) fail("only the last command is END");
       accesses = accesses_of(command, program, constants);
       for (const Access& access : accesses) check_bounds(access, program);
       check_overlap(command, accesses);
