@@ -58,6 +58,8 @@ def _struct(name: str, cls: type) -> str:
     if issubclass(cls, isa.Command):
         lines.append(f"  static constexpr uint8_t opcode = {cls.opcode};")
         lines.append(f'  static constexpr const char* mnemonic = "{isa.mnemonic(cls)}";')
+        if cls.queue is not None:
+            lines.append(f"  static constexpr Queue queue = Queue::k{cls.queue.name.title()};")
     members = fields(cls)
     lines += [f"  {_member_type(each)} {each.name}{{}};" for each in members]
     lines += (

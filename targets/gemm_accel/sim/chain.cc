@@ -8,7 +8,6 @@ namespace {
 
 // What a command has to do with streams.
 struct Ends {
-  bool computes = true;  // in the compute queue
   const isa::Operand* source = nullptr;
   const isa::Destination* destination = nullptr;
   int64_t elements = 0;
@@ -17,32 +16,27 @@ struct Ends {
 template <typename Elementwise>
 Ends elementwise_ends(const Elementwise& command) {
   const auto& counts = command.counts;
-  return {true, &command.a, &command.destination, int64_t{counts[0]} * counts[1] * counts[2]};
+  return {&command.a, &command.destination, int64_t{counts[0]} * counts[1] * counts[2]};
 }
 
 struct EndsOf {
-  Ends operator()(const isa::Load&) const { return {false}; }
-  Ends operator()(const isa::Gather&) const { return {false}; }
-  Ends operator()(const isa::LoadTable&) const { return {false}; }
-  Ends operator()(const isa::Store&) const { return {false}; }
-  Ends operator()(const isa::Gemm&) const { return {}; }
-  Ends operator()(const isa::Mac&) const { return {}; }
   Ends operator()(const isa::Drain& drain) const {
-    return {true, nullptr, &drain.destination, int64_t{drain.rows} * drain.columns};
+    return {nullptr, &drain.destination, int64_t{drain.rows} * drain.columns};
   }
   Ends operator()(const isa::Hadamard& command) const { return elementwise_ends(command); }
   Ends operator()(const isa::Add& command) const { return elementwise_ends(command); }
   Ends operator()(const isa::Pwl& command) const { return elementwise_ends(command); }
-  Ends operator()(const isa::Signal& signal) const { return {signal.on == isa::Queue::kCompute}; }
-  Ends operator()(const isa::Wait& wait) const { return {wait.on == isa::Queue::kCompute}; }
-  Ends operator()(const isa::End&) const { return {}; }
+  template <typename Other>
+  Ends operator()(const Other&) const {
+    return {};
+  }
 };
 
 }  // namespace
 
 void Chain::follow(const isa::Command& command) {
+  if (queue_of(command) != static_cast<int>(isa::Queue::kCompute)) return;
   const Ends ends = std::visit(EndsOf{}, command);
-  if (!ends.computes) return;
   const bool consumes = ends.source != nullptr && ends.source->address == isa::kStream;
   if (consumes && !pending_) fail("'a' is the stream, and the command before it in the compute queue left none");
   if (!consumes && pending_) {

@@ -9,16 +9,6 @@ namespace {
 constexpr const char* kQueueNames[] = {"load", "compute", "store"};
 constexpr const char* kMemoryNames[] = {"DRAM byte ", "scratchpad byte ", "accumulator ", "table slot "};
 
-int queue_of(const isa::Command& command) {
-  switch (command.index() + 1) {
-    case isa::Load::opcode:
-    case isa::Gather::opcode:
-    case isa::LoadTable::opcode: return static_cast<int>(isa::Queue::kLoad);
-    case isa::Store::opcode: return static_cast<int>(isa::Queue::kStore);
-    default: return static_cast<int>(isa::Queue::kCompute);
-  }
-}
-
 }  // namespace
 
 Hazards::Hazards(const Program& program)

@@ -89,6 +89,7 @@ struct Destination {
 struct Load {
   static constexpr uint8_t opcode = 1;
   static constexpr const char* mnemonic = "LOAD";
+  static constexpr Queue queue = Queue::kLoad;
   int64_t dram{};
   uint32_t scratchpad{};
   Type type{};
@@ -115,6 +116,7 @@ struct Load {
 struct Gather {
   static constexpr uint8_t opcode = 2;
   static constexpr const char* mnemonic = "GATHER";
+  static constexpr Queue queue = Queue::kLoad;
   int64_t dram{};
   uint32_t scratchpad{};
   Type type{};
@@ -139,6 +141,7 @@ struct Gather {
 struct LoadTable {
   static constexpr uint8_t opcode = 3;
   static constexpr const char* mnemonic = "LOAD_TABLE";
+  static constexpr Queue queue = Queue::kLoad;
   int64_t dram{};
   uint8_t slot{};
 
@@ -151,6 +154,7 @@ struct LoadTable {
 struct Store {
   static constexpr uint8_t opcode = 4;
   static constexpr const char* mnemonic = "STORE";
+  static constexpr Queue queue = Queue::kStore;
   int64_t dram{};
   uint32_t scratchpad{};
   Type type{};
@@ -171,6 +175,7 @@ struct Store {
 struct Gemm {
   static constexpr uint8_t opcode = 5;
   static constexpr const char* mnemonic = "GEMM";
+  static constexpr Queue queue = Queue::kCompute;
   uint32_t a{};
   Type a_type{};
   int32_t a_pitch{};
@@ -201,6 +206,7 @@ struct Gemm {
 struct Mac {
   static constexpr uint8_t opcode = 6;
   static constexpr const char* mnemonic = "MAC";
+  static constexpr Queue queue = Queue::kCompute;
   Operand a{};
   Operand b{};
   std::array<uint32_t, 3> counts{};
@@ -219,6 +225,7 @@ struct Mac {
 struct Drain {
   static constexpr uint8_t opcode = 7;
   static constexpr const char* mnemonic = "DRAIN";
+  static constexpr Queue queue = Queue::kCompute;
   uint32_t accumulator{};
   uint32_t rows{};
   uint32_t columns{};
@@ -239,6 +246,7 @@ struct Drain {
 struct Hadamard {
   static constexpr uint8_t opcode = 8;
   static constexpr const char* mnemonic = "HADAMARD";
+  static constexpr Queue queue = Queue::kCompute;
   Operand a{};
   Operand b{};
   int32_t multiplier{};
@@ -259,6 +267,7 @@ struct Hadamard {
 struct Add {
   static constexpr uint8_t opcode = 9;
   static constexpr const char* mnemonic = "ADD";
+  static constexpr Queue queue = Queue::kCompute;
   Operand a{};
   Operand b{};
   int32_t multiplier_a{};
@@ -281,6 +290,7 @@ struct Add {
 struct Pwl {
   static constexpr uint8_t opcode = 10;
   static constexpr const char* mnemonic = "PWL";
+  static constexpr Queue queue = Queue::kCompute;
   Operand a{};
   uint8_t slot{};
   std::array<uint32_t, 3> counts{};

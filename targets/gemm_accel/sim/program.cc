@@ -136,4 +136,20 @@ const char* mnemonic(const isa::Command& command) {
   return std::visit([](const auto& each) { return each.mnemonic; }, command);
 }
 
+namespace {
+
+struct QueueOf {
+  isa::Queue operator()(const isa::Signal& signal) const { return signal.on; }
+  isa::Queue operator()(const isa::Wait& wait) const { return wait.on; }
+  isa::Queue operator()(const isa::End&) const { return isa::Queue::kCompute; }
+  template <typename Other>
+  isa::Queue operator()(const Other& command) const {
+    return command.queue;
+  }
+};
+
+}  // namespace
+
+int queue_of(const isa::Command& command) { return static_cast<int>(std::visit(QueueOf{}, command)); }
+
 }  // namespace nmc

@@ -44,6 +44,9 @@ uint32_t crc32(std::string_view bytes);
 // The mnemonic of a command, for messages.
 const char* mnemonic(const isa::Command& command);
 
+// The queue that executes a command, as an index; the last command of the list, END, stands in the compute queue.
+int queue_of(const isa::Command& command);
+
 }  // namespace nmc
 
 #endif  // NMC_PROGRAM_H_

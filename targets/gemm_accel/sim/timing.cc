@@ -17,15 +17,6 @@ constexpr int kLoad = static_cast<int>(isa::Queue::kLoad);
 constexpr int kCompute = static_cast<int>(isa::Queue::kCompute);
 constexpr int kStore = static_cast<int>(isa::Queue::kStore);
 
-int queue_of(const isa::Command& command) {
-  if (const auto* each = std::get_if<isa::Signal>(&command)) return static_cast<int>(each->on);
-  if (const auto* each = std::get_if<isa::Wait>(&command)) return static_cast<int>(each->on);
-  if (std::holds_alternative<isa::Store>(command)) return kStore;
-  const bool loads = std::holds_alternative<isa::Load>(command) || std::holds_alternative<isa::Gather>(command) ||
-                     std::holds_alternative<isa::LoadTable>(command);
-  return loads ? kLoad : kCompute;
-}
-
 const isa::Operand* source_of(const isa::Command& command) {
   if (const auto* each = std::get_if<isa::Hadamard>(&command)) return &each->a;
   if (const auto* each = std::get_if<isa::Add>(&command)) return &each->a;
