@@ -41,7 +41,7 @@ def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]])
     main = module["main"]
     measured = [b.var for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)]
     ranges: dict[str, TensorRange] = {}
-    instrumented = build(_returning(module, measured))
+    instrumented = build(returning(module, measured))
     names = [variable.name for variable in measured]
     for sample in samples:
         seen = zip([p.name for p in main.params], sample, strict=True)
@@ -88,8 +88,8 @@ def _is_float(variable: relax.Var) -> bool:
     return isinstance(variable.ty, relax.TensorType) and dtype_of(variable) == "float32"
 
 
-def _returning(module: ir.IRModule, variables: Sequence[relax.Var]) -> ir.IRModule:
-    """The module whose main returns these variables."""
+def returning(module: ir.IRModule, variables: Sequence[relax.Var]) -> ir.IRModule:
+    """The module whose main returns a tuple of these variables of its own."""
     builder = relax.BlockBuilder(module)
     main = module["main"]
     inner = [b for b in bindings_of(main) if isinstance(b.var, relax.DataflowVar)]

@@ -16,6 +16,7 @@ from nmc.compiler import Compilation, compile_model
 from nmc.data import checked_samples
 from nmc.executable import Executable
 from nmc.golden import Golden
+from nmc.layers import LayerError, measure_layers
 from nmc.manifest import Fallback
 from nmc.metrics import OutputError, compare
 from nmc.options import Options
@@ -50,6 +51,8 @@ class CheckReport:
     outputs: Mapping[str, Arrays]
     """The outputs themselves, [samples, *shape], by level and name; onnxruntime's under REFERENCE."""
     executable: Executable
+    layers: tuple[LayerError, ...] | None = None
+    """The layers, worst first; None unless they were asked for."""
 
     @property
     def bit_exact(self) -> bool:
@@ -58,7 +61,7 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
-        return {
+        report: dict[str, Any] = {
             "model": self.model,
             "samples": self.samples,
             "bit_exact": self.bit_exact,
@@ -70,6 +73,9 @@ class CheckReport:
             "cycles": self.cycles,
             "utilization": self.utilization,
         }
+        if self.layers is not None:
+            report["layers"] = [asdict(layer) | {"lost_by": layer.step} for layer in self.layers]
+        return report
 
 
 def check_model(
@@ -77,6 +83,7 @@ def check_model(
     options: Options,
     data: Arrays | None = None,
     progress: Progress = lambda step: None,
+    per_layer: bool = False,
 ) -> CheckReport:
     """Compiles a model and compares all levels on `data`: [samples, *input shape] by input name.
 
@@ -103,6 +110,7 @@ def check_model(
         utilization=profile.utilization,
         outputs={REFERENCE: expected} | results,
         executable=executable,
+        layers=tuple(measure_layers(compilation, samples, progress)) if per_layer else None,
     )
 
 
@@ -167,10 +175,26 @@ def print_check(report: CheckReport) -> None:
     screen.print(f"The accelerator {verdict}.")
     for item in report.fallback:
         screen.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}")
+    if report.layers is not None:
+        print_layers(report.layers)
     screen.print(f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.")
 
 
+def print_layers(layers: Sequence[LayerError]) -> None:
+    """Prints the signal-to-noise ratio of each layer after each approximating step, the worst layer first."""
+    screen = console()
+    screen.print("\nSignal to noise by layer, worst first\n")
+    rows = table(("layer", "lost by"), ("linearised dB", "quantised dB", "max abs"))
+    for layer in layers:
+        largest = max(layer.linearised.max_abs, layer.quantised.max_abs)
+        rows.add_row(layer.layer, layer.step, _snr(layer.linearised), _snr(layer.quantised), f"{largest:.3g}")
+    screen.print(rows)
+
+
+def _snr(error: OutputError) -> str:
+    return "∞" if error.max_abs == 0.0 else "-" if error.snr_db is None else f"{error.snr_db:.1f}"
+
+
 def _cells(error: OutputError) -> list[str]:
-    snr = "∞" if error.max_abs == 0.0 else "-" if error.snr_db is None else f"{error.snr_db:.1f}"
     top1 = "-" if error.top1_agreement is None else f"{error.top1_agreement:.1%}"
-    return [f"{error.max_abs:.3g}", f"{error.rmse:.3g}", f"{error.cosine:.6f}", snr, top1]
+    return [f"{error.max_abs:.3g}", f"{error.rmse:.3g}", f"{error.cosine:.6f}", _snr(error), top1]

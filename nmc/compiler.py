@@ -22,7 +22,7 @@ from passes.formats import plan_formats
 from passes.linearise import FittedTable, linearise
 from passes.partition import partition
 from passes.pipeline import lowering_passes
-from passes.quantise import quantise
+from passes.quantise import QuantisedTensor, quantise
 from passes.verify_matrix_form import accelerator_functions, verify_matrix_form
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
 from targets.gemm_accel.config import AcceleratorConfig, load_config
@@ -42,6 +42,8 @@ class Compilation:
     stages: Sequence[tuple[str, ir.IRModule]]
     """The module after each pass, in order."""
     tables: Sequence[FittedTable]
+    tensors: Mapping[str, QuantisedTensor]
+    """What became at level 3 of each float tensor of level 2, by the name of its variable."""
     fallback: Sequence[Fallback]
     partitioned: ir.IRModule
     regions: Mapping[str, CompiledRegion]
@@ -80,7 +82,7 @@ def compile_model(
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     progress("quantising")
-    quantised = quantise(matrix_form, formats, tables)
+    quantised, tensors = quantise(matrix_form, formats, tables)
     partitioned = verify_matrix_form(partition(quantised))
     stages += [("quantise", quantised), ("partition", partitioned)]
     fallback = find_fallback(partitioned)
@@ -99,6 +101,7 @@ def compile_model(
         levels={"relax": imported.module, "matrix_form": matrix_form, "quantised": quantised},
         stages=tuple(stages),
         tables=tuple(tables.values()),
+        tensors=tensors,
         fallback=fallback,
         partitioned=partitioned,
         regions=regions,

@@ -49,10 +49,18 @@ class QuantiserState:
     values: dict[str, relax.Expr] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class QuantisedTensor:
+    """The integers that stand for a float tensor: the name of their variable, and their scale."""
+
+    variable: str
+    scale: float
+
+
 def quantise(
     module: ir.IRModule, formats: Mapping[str, TensorFormat], tables: Mapping[str, FittedTable]
-) -> ir.IRModule:
-    """The module with every operation of matrix form in integers."""
+) -> tuple[ir.IRModule, dict[str, QuantisedTensor]]:
+    """The module with every operation of matrix form in integers, and what became of each float tensor, by name."""
     main = module["main"]
     emitter = Emitter(relax.BlockBuilder(module))
     state = QuantiserState(module, emitter, formats, tables, _fusible_biases(module))
@@ -64,7 +72,12 @@ def quantise(
         emitter.layer = layer_of(binding.var)
         _visit(state, binding)
     result = _host_value(state, main.body.body)
-    return finish(emitter, module.get_global_var("main"), main, list(main.params), result)
+    tensors = {
+        name: QuantisedTensor(quantity.expr.name, quantity.format.scale)
+        for name, quantity in state.integers.items()
+        if isinstance(quantity.expr, relax.Var)
+    }
+    return finish(emitter, module.get_global_var("main"), main, list(main.params), result), tensors
 
 
 Handler = Callable[[QuantiserState, relax.VarBinding, relax.Call], Quantity | None]

@@ -18,6 +18,10 @@ Data = Annotated[
     ),
 ]
 
+PerLayer = Annotated[
+    bool, typer.Option("--per-layer", help="Also show what each layer loses, and to which step, worst first.")
+]
+
 
 def check(
     model: arguments.Model,
@@ -31,6 +35,7 @@ def check(
     pwl_max_error: arguments.MaxError = None,
     config: arguments.Config = "default",
     require_full_offload: arguments.FullOffload = False,
+    per_layer: PerLayer = False,
     json: arguments.Json = False,
 ) -> None:
     """Compare every level with onnxruntime; the accelerator must equal the CPU reference to the bit."""
@@ -54,7 +59,7 @@ def check(
             config=config,
             require_full_offload=require_full_offload,
         )
-        report = check_model(model, options, samples, progress)
+        report = check_model(model, options, samples, progress, per_layer)
     if json:
         print_json(report.to_json())
     else:

@@ -1,0 +1,106 @@
+"""Where precision is lost: the signal-to-noise ratio of each layer's result, by the step that added the noise.
+
+A layer's result is the last tensor that carries its name. Matrix form with exact functions against level 2 shows what tables
+cost up to and including that layer, level 2 against level 3 what integers cost. (Level 1 itself does not compare: lowering
+moves factors and biases from one layer into another.)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import ir, relax
+
+from nmc.calibration import returning
+from nmc.compiler import Compilation
+from nmc.metrics import OutputError, compare
+from nmc.quant import fixed_point
+from passes.rewrite import bindings_of, dtype_of, layer_of, shape_of
+from targets.cpu import build
+
+Arrays = Mapping[str, np.ndarray]
+Progress = Callable[[str], None]
+
+MOST_SAMPLES = 4
+"""All tensors of a level are held at once, for so many samples."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What the two approximating steps add up to, at one layer's result."""
+
+    layer: str
+    shape: tuple[int, ...]
+    linearised: OutputError
+    quantised: OutputError
+
+    @property
+    def step(self) -> str:
+        """The step that lost more: `linearisation` (a table) or `quantisation` (a step size or a range)."""
+        return "linearisation" if self.linearised.rmse > self.quantised.rmse else "quantisation"
+
+    @property
+    def snr_db(self) -> float:
+        """The smaller signal-to-noise ratio of the two steps in decibels; infinite where neither lost anything."""
+        ratios = [e.snr_db for e in (self.linearised, self.quantised) if e.snr_db is not None]
+        return min(ratios, default=float("inf"))
+
+
+def measure_layers(
+    compilation: Compilation, samples: Sequence[Arrays], progress: Progress = lambda _step: None
+) -> list[LayerError]:
+    """The error of each layer that the accelerator computes, the worst first.
+
+    Each sample holds one array an input, by name; the first few are used.
+    """
+    levels, lowered = compilation.levels, dict(compilation.stages)["expand_maximum"]
+    exact, tables = results_by_layer(lowered), results_by_layer(levels["matrix_form"])
+    integers = {b.var.name: b.var for b in bindings_of(levels["quantised"]["main"])}
+    layers = [
+        layer
+        for layer, variable in tables.items()
+        if layer in exact
+        and exact[layer].name == variable.name
+        and (tensor := compilation.tensors.get(variable.name)) is not None
+        and tensor.variable in integers
+    ]
+    chosen = list(samples)[:MOST_SAMPLES]
+    tensors = [compilation.tensors[tables[layer].name] for layer in layers]
+    inputs = [[sample[spec.name] for spec in compilation.inputs] for sample in chosen]
+    progress("measuring layers: exact functions")
+    first = _run(lowered, [exact[layer] for layer in layers], inputs)
+    progress("measuring layers: matrix_form")
+    second = _run(levels["matrix_form"], [tables[layer] for layer in layers], inputs)
+    progress("measuring layers: quantised")
+    third = _run(levels["quantised"], [integers[tensor.variable] for tensor in tensors], inputs)
+    errors = [
+        LayerError(
+            layer,
+            shape_of(tables[layer]),
+            compare(first[index], second[index]),
+            compare(second[index], fixed_point.dequantise(third[index], tensors[index].scale)),
+        )
+        for index, layer in enumerate(layers)
+    ]
+    return sorted(errors, key=lambda error: error.snr_db)
+
+
+def results_by_layer(module: ir.IRModule) -> dict[str, relax.Var]:
+    """The last float tensor of each layer of `main`."""
+    return {
+        layer_of(binding.var): binding.var
+        for binding in bindings_of(module["main"])
+        if isinstance(binding.var, relax.DataflowVar)
+        and isinstance(binding.var.ty, relax.TensorType)
+        and dtype_of(binding.var) == "float32"
+    }
+
+
+def _run(
+    module: ir.IRModule, variables: Sequence[relax.Var], inputs: Sequence[Sequence[np.ndarray]]
+) -> list[np.ndarray]:
+    """The values of some variables of `main`, [samples, *shape] each."""
+    if not variables:
+        return []
+    machine = build(returning(module, variables))
+    return [np.stack(arrays) for arrays in zip(*(machine.run(sample) for sample in inputs), strict=True)]
