@@ -21,6 +21,13 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
 
+# The simulator's tests on a build with the address and undefined-behaviour sanitizers.
+sanitize: $(INSTALLED)
+	cmake -S targets/gemm_accel -B build/sanitize -DNMC_SANITIZE=ON -DPython_EXECUTABLE=$(abspath $(BIN))/python
+	cmake --build build/sanitize --parallel
+	NMC_RUNTIME=build/sanitize/libnmc_gemm_accel.so LD_PRELOAD=$$(g++ -print-file-name=libasan.so) \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q tests/gemm_accel --ignore=tests/gemm_accel/codegen
+
 # An editable install: Python changes need no new one, a change of the C++ runtime does.
 $(INSTALLED): pyproject.toml models/packages.txt $(RUNTIME) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'

@@ -144,7 +144,7 @@ def _spans_decades(plan: FormatPlan, value: relax.Expr) -> bool:
     if _kind(plan, value) != UNARY:
         return False
     attributes = callee_attributes(plan.module, value)
-    return function_named(str(attributes["function"]), dict(attributes["parameters"].items())).octaves  # type: ignore[attr-defined]
+    return function_named(str(attributes["function"]), dict(attributes["parameters"].items())).octaves
 
 
 def _reads_into_mean(plan: FormatPlan, consumer: relax.VarBinding) -> bool:

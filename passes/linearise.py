@@ -42,7 +42,7 @@ def linearise(
         if not isinstance(value, relax.Call) or callee_name(module, value) != UNARY:
             return value
         attributes = callee_attributes(module, value)
-        parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}  # type: ignore[attr-defined]
+        parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}
         function, argument = str(attributes["function"]), value.args[0].name
         octaves = function_named(function, parameters).octaves
         span = fitted_range(ranges[argument], formats[argument], octaves)

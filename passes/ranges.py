@@ -1,6 +1,7 @@
 """The ranges of a module's tensors: what calibration recorded, read and narrowed by the passes that need it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from tvm import ir, relax
@@ -111,10 +112,10 @@ def _need_of_argument(
     return EVERYTHING
 
 
-def _active_domain(attributes: Mapping[str, object]) -> TensorRange:
+def _active_domain(attributes: Mapping[str, Any]) -> TensorRange:
     function, parameters = str(attributes["function"]), attributes["parameters"]
     if function == "clip":
-        return TensorRange(float(parameters["lo"]), float(parameters["hi"]))  # type: ignore[index]
+        return TensorRange(float(parameters["lo"]), float(parameters["hi"]))
     return ACTIVE_DOMAINS.get(function, EVERYTHING)
 
 

@@ -7,6 +7,7 @@ function and the layer of any binding can be read from its name (`layer_of`).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tvm import ir, relax
@@ -104,7 +105,7 @@ def callee_name(module: ir.IRModule, call: relax.Call) -> str:
     return ""
 
 
-def callee_attributes(module: ir.IRModule, call: relax.Call) -> dict[str, object]:
+def callee_attributes(module: ir.IRModule, call: relax.Call) -> dict[str, Any]:
     """The attributes of the private function that a call names; empty for operators."""
     if isinstance(call.op, ir.GlobalVar) and module[call.op].attrs is not None:
         return dict(module[call.op].attrs.items())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from tvm import ir, relax, te, tirx
@@ -60,10 +61,10 @@ def im2col(emitter: Emitter, x: relax.Expr, window: Window, fill: float = 0.0) -
     return call_composite(emitter, IM2COL, [x], body, {**attributes, "fill": fill})
 
 
-def window_of(attributes: dict[str, object]) -> tuple[Window, float]:
+def window_of(attributes: dict[str, Any]) -> tuple[Window, float]:
     """The window and the fill value that an im2col function was built from, read back from its attributes."""
     lists = ("kernel", "strides", "dilations", "pads_begin", "pads_end")
-    extents = {name: tuple(int(v) for v in attributes[name]) for name in lists}  # type: ignore[attr-defined]
+    extents = {name: tuple(int(v) for v in attributes[name]) for name in lists}
     return Window(**extents, groups=int(str(attributes["groups"]))), float(str(attributes["fill"]))
 
 
