@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from tvm import ir, relax, tirx
@@ -86,7 +87,7 @@ def _flattened(
 
 
 @T.inline
-def _count_not_above(s, x, ordered, count):  # type: ignore[no-untyped-def]
+def _count_not_above(s: Any, x: Any, ordered: Any, count: Any) -> None:
     """s[0] = how many of the first `count` values of `ordered` are not above x, by bisection (at most 511)."""
     s[0] = T.int64(0)
     for step in range(9):
@@ -97,17 +98,17 @@ def _count_not_above(s, x, ordered, count):  # type: ignore[no-untyped-def]
 
 
 @T.inline
-def _breakpoints(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+def _breakpoints(s: Any, x: Any, parameter: Any, breakpoint: Any, segments: Any) -> None:
     _count_not_above(s, x, breakpoint, segments - T.int64(1))
 
 
 @T.inline
-def _uniform(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+def _uniform(s: Any, x: Any, parameter: Any, breakpoint: Any, segments: Any) -> None:
     s[0] = T.max(T.min((x - parameter[0]) >> parameter[1], segments - T.int64(1)), T.int64(0))
 
 
 @T.inline
-def _octave(s, x, parameter, breakpoint, segments):  # type: ignore[no-untyped-def]
+def _octave(s: Any, x: Any, parameter: Any, breakpoint: Any, segments: Any) -> None:
     """The leading-one position above e_min and the mantissa bits after it; a signed table has a half for each sign."""
     magnitude: T.let[T.int64] = T.if_then_else(parameter[4] != T.int64(0), T.abs(x), T.max(x, T.int64(0)))
     exponent: T.let[T.int64] = T.int64(63) - T.cast(T.clz(T.max(magnitude, T.int64(1))), "int64")

@@ -6,6 +6,7 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from nmc.errors import ConfigError
 
@@ -119,7 +120,7 @@ def load_config(name: str) -> AcceleratorConfig:
     return config_from(values)
 
 
-def config_from(values: dict[str, object]) -> AcceleratorConfig:
+def config_from(values: dict[str, Any]) -> AcceleratorConfig:
     """The accelerator of a mapping as TOML or JSON give it; keys that are missing take their default."""
     known = {field.name for field in fields(AcceleratorConfig)}
     energy = values.get("energy", {})
@@ -130,4 +131,4 @@ def config_from(values: dict[str, object]) -> AcceleratorConfig:
     if unknown:
         raise ConfigError(f"unknown key {sorted(unknown)[0]}; the keys are {', '.join(sorted(known))}")
     numbers = {key: value for key, value in values.items() if key != "energy"}
-    return AcceleratorConfig(**numbers, energy=EnergyPerOperation(**energy))  # type: ignore[arg-type]
+    return AcceleratorConfig(**numbers, energy=EnergyPerOperation(**energy))

@@ -347,6 +347,6 @@ def queue_of(item: Command) -> Queue | None:
     return item.on if isinstance(item, Signal | Wait) else item.queue
 
 
-def field_values(item: object) -> list[tuple[Any, Any]]:
+def field_values(item: Any) -> list[tuple[Any, Any]]:
     """The (field, value) pairs of a command or a group, in the order of encoding."""
-    return [(each, getattr(item, each.name)) for each in fields(item)]  # type: ignore[arg-type]
+    return [(each, getattr(item, each.name)) for each in fields(item)]

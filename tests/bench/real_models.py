@@ -67,7 +67,7 @@ def measure(name: str) -> Measurement:
 def compile_in_a_process(model: Model, package: Path) -> tuple[float, float]:
     """The wall-clock seconds and the peak resident memory, in MiB, of `nmc compile`."""
     calibration = DIRECTORY / f"{model.name}-calibration.npz"
-    np.savez(calibration, **model.calibration())  # type: ignore[arg-type]
+    np.savez(calibration, **model.calibration())
     shapes = [f"--shape={name}={','.join(map(str, shape))}" for name, shape in model.shapes.items()]
     command = [sys.executable, "-m", "nmc", "compile", str(model.onnx_path()), *shapes]
     command += ["--calibrate", str(calibration), "-o", str(package)]

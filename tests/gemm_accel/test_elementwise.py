@@ -102,7 +102,7 @@ def table(addressing: str, entries: int, **values: object) -> QuantisedTable:
     intercepts[0], intercepts[-1] = -(2**46), 2**46
     return QuantisedTable(
         addressing,
-        **(fields | values),  # type: ignore[arg-type]
+        **(fields | values),
         slopes=random_integers(generator, (entries,), "int16"),
         intercepts=intercepts,
         shifts=generator.integers(0, 48, entries).astype(np.uint8),

@@ -221,7 +221,7 @@ class Assembly:
         else:
             chain = [(command, self.layer, accesses)]
         # nothing may stand between the commands of a chain, so all its waits come first
-        waits = [w for item, _, needs in chain for w in self._synchroniser.add(int(item.queue), needs)]  # type: ignore[arg-type]
+        waits = [w for item, _, needs in chain for w in self._synchroniser.add(_queue(item), needs)]
         for item, layer, _ in chain:
             self._commands.append((item, layer, tuple(waits)))
             waits = []
@@ -234,7 +234,7 @@ class Assembly:
         numbers = [0] * len(QUEUES)
         held: list[isa.Command] = []
         for command, layer, waits in self._commands:
-            queue = isa.Queue(int(command.queue))  # type: ignore[arg-type]
+            queue = _queue(command)
             group = [isa.Wait(queue, _semaphore(other, queue)) for other in waits]
             signals = self._synchroniser.signals.get((int(queue), numbers[queue]), [])
             held += [isa.Signal(queue, _semaphore(queue, other)) for other in signals]
@@ -275,3 +275,10 @@ def _relocated(command: isa.Command, arena: int) -> isa.Command:
     if isinstance(command, isa.Gather) and command.index > ARENA // 2:
         command = replace(command, index=command.index - ARENA + arena)
     return command
+
+
+def _queue(command: isa.Command) -> isa.Queue:
+    """The queue of a command that does work; END, which has none, is added last and never ordered."""
+    queue = isa.queue_of(command)
+    assert queue is not None, "END is not ordered among the commands"
+    return queue

@@ -79,7 +79,7 @@ class Draw:
     emitter: Emitter
     rng: np.random.Generator
 
-    def choice(self, items: Sequence):  # type: ignore[no-untyped-def]
+    def choice(self, items: Sequence):
         """One of the items."""
         return items[int(self.rng.integers(len(items)))]
 

@@ -44,7 +44,7 @@ def _depthwise(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
 
 
 @pytest.mark.parametrize("body", [_convolution, _depthwise], ids=["convolution", "depthwise"])
-def test_the_listing_of_a_convolution(body) -> None:  # type: ignore[no-untyped-def]
+def test_the_listing_of_a_convolution(body) -> None:
     region = compiled(function_of(PARAMETERS, body), AcceleratorConfig())
     text = region.program.listing()
     path = GOLDEN / f"{body.__name__.strip('_')}.txt"
