@@ -25,7 +25,7 @@ def both(
     name: str, lo: float, hi: float, input_bits: int = 16, output_bits: int = 16, **options: object
 ) -> tuple[Table, QuantisedTable]:
     step = scale_for(lo, hi, input_bits)
-    table = fit_table(name, lo, hi, input_step=step, input_bits=input_bits, **options)  # type: ignore[arg-type]
+    table = fit_table(name, lo, hi, input_step=step, input_bits=input_bits, **options)
     return table, table.quantise(step, output_scale(table, output_bits), input_bits, output_bits)
 
 
@@ -42,7 +42,7 @@ def test_exact_functions_with_equal_scales_are_exact_on_every_input(name: str) -
     params = {"alpha": 0.25} if name == "leaky_relu" else {"lo": -1.0, "hi": 2.5} if name == "clip" else {}
     scale = 2.0**-12
     table = fit_table(name, -8, 7, params=params).quantise(scale, scale)
-    wanted = np.floor(table.function(ALL_INT16 * scale) / scale + 0.5)  # type: ignore[misc]
+    wanted = np.floor(table.function(ALL_INT16 * scale) / scale + 0.5)
     np.testing.assert_array_equal(table(ALL_INT16), np.clip(wanted, -(2**15), 2**15 - 1))
 
 
@@ -58,7 +58,7 @@ def test_exact_functions_err_by_rounding_alone(name: str) -> None:
     step, out = 7.3 / 32767, 6.1 / 32767
     table = fit_table(name, -7.3, 7.3).quantise(step, out)
     real = ALL_INT16 * step
-    error = np.abs(table(ALL_INT16) * out - np.clip(table.function(real), -6.1, 6.1))  # type: ignore[misc]
+    error = np.abs(table(ALL_INT16) * out - np.clip(table.function(real), -6.1, 6.1))
     # Half an output step, and the slope's half unit of 2^-shift over half of the widest piece (32768 inputs).
     assert error.max() <= out * (0.5 + 2.0 ** -(int(table.shifts.min()) + 1) * 2**15)
 

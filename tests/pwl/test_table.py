@@ -229,5 +229,5 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(
     arguments: tuple[str, float, float], options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(TableError, match=message) as refusal:
-        fit_table(*arguments, **options)  # type: ignore[arg-type]
+        fit_table(*arguments, **options)
     assert "\n" not in str(refusal.value)
