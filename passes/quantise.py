@@ -136,7 +136,7 @@ def _converted(state: QuantiserState, quantity: Quantity, form: TensorFormat) ->
     """The same values in another format, by an addition of zero where the formats differ."""
     if quantity.format == form:
         return quantity
-    return _sum(state, quantity, _zero(state), 1.0, form)
+    return _rescaled(state, quantity, 1.0, form)
 
 
 def _narrowed(state: QuantiserState, quantity: Quantity) -> Quantity:
@@ -147,8 +147,14 @@ def _narrowed(state: QuantiserState, quantity: Quantity) -> Quantity:
     return _converted(state, quantity, TensorFormat(scale, CONSTANT_BITS))
 
 
-def _zero(state: QuantiserState) -> Quantity:
-    return Quantity(state.emitter.constant(np.zeros(()), "int16"), TensorFormat(1.0, 16))
+def _rescaled(state: QuantiserState, quantity: Quantity, factor: float, form: TensorFormat) -> Quantity:
+    """factor times the values, in another format: an addition of zero, which takes no part in the choice of the shift."""
+    multipliers = fixed_point.add_multipliers(factor * quantity.format.scale / form.scale, 0.0)
+    zero = state.emitter.constant(np.zeros(()), "int16")
+    return Quantity(
+        state.emitter.emit(elementwise.add(state.emitter, quantity.expr, zero, *multipliers, form.dtype)),
+        form,
+    )
 
 
 def _sum(state: QuantiserState, a: Quantity, b: Quantity, sign: float, form: TensorFormat) -> Quantity:
@@ -238,10 +244,7 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
             and quantity.format.bits == form.bits
         ):
             return Quantity(quantity.expr, form)
-        scaled = Quantity(
-            quantity.expr, TensorFormat(quantity.format.scale * abs(factor), quantity.format.bits)
-        )
-        return _sum(state, _zero(state), scaled, -1.0 if factor < 0.0 else 1.0, form)
+        return _rescaled(state, quantity, factor, form)
     a, b = (_quantity(state, argument) for argument in call.args)
     if a.format.bits > CONSTANT_BITS and b.format.bits > CONSTANT_BITS:
         a, b = (_narrowed(state, a), b) if a.expr.same_as(b.expr) is False else (_narrowed(state, a),) * 2
