@@ -1,7 +1,7 @@
 """The compile driver: a model goes down the levels, one step a function, and every level is kept."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from tvm import ir
 from nmc.border import Border, find_border
 from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
-from nmc.fallback import Fallback, find_fallback
+from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.options import DEFAULT_SEGMENTS, Options
 from nmc.pwl.table import Table, fit_table
@@ -32,25 +32,26 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Compilation:
-    """All that a compile made, from level 1 to the command streams."""
+    """All that a compile made, from level 1 to the command streams, as deep as the options ask for."""
 
     imported: ImportedModel
     options: Options
     config: AcceleratorConfig
     levels: Mapping[str, ir.IRModule]
-    """`relax` (level 1), `matrix_form` (level 2) and `quantised` (level 3); each `main` takes and returns user tensors."""
+    """In order: `relax` (level 1), `matrix_form` (level 2) and `quantised` (level 3); each `main` takes and returns user
+    tensors. The cpu target has those down to the level that it runs."""
     stages: Sequence[tuple[str, ir.IRModule]]
     """The module after each pass, in order."""
-    tables: Sequence[FittedTable]
-    tensors: Mapping[str, QuantisedTensor]
-    """What became at level 3 of each float tensor of level 2, by the name of its variable."""
-    fallback: Sequence[Fallback]
     partitioned: ir.IRModule
-    regions: Mapping[str, CompiledRegion]
+    tables: Sequence[FittedTable] = ()
+    tensors: Mapping[str, QuantisedTensor] = field(default_factory=dict)
+    """What became at level 3 of each float tensor of level 2, by the name of its variable."""
+    fallback: Sequence[Fallback] = ()
+    regions: Mapping[str, CompiledRegion] = field(default_factory=dict)
     """By symbol; empty for the cpu target."""
-    border: Border | None
+    border: Border | None = None
     """Not None when no operator runs on the host."""
-    warnings: Sequence[str]
+    warnings: Sequence[str] = ()
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -62,6 +63,11 @@ class Compilation:
         """The model's outputs in order."""
         return self.imported.outputs
 
+    @property
+    def deepest(self) -> ir.IRModule:
+        """The module of the last level that was made."""
+        return list(self.levels.values())[-1]
+
 
 def compile_model(
     model: str | Path | onnx.ModelProto, options: Options, progress: Progress = lambda _step: None
@@ -70,44 +76,77 @@ def compile_model(
     config = load_config(options.config)
     progress("importing the model")
     imported = import_model(model, shapes=options.shapes, binds=options.binds)
-    stages: list[tuple[str, ir.IRModule]] = [("import", imported.module)]
+    module = imported.module
+    made = Compilation(imported, options, config, {"relax": module}, [("import", module)], module)
+    if options.deepest_level == 1:
+        return made
+    made, formats, tables = to_matrix_form(made, progress)
+    if options.deepest_level == 2:
+        return made
+    made = to_integers(made, formats, tables, progress)
+    return to_commands(made, progress) if options.target == "gemm-accel" else made
+
+
+def to_matrix_form(
+    made: Compilation, progress: Progress
+) -> tuple[Compilation, Mapping[str, TensorFormat], Mapping[str, FittedTable]]:
+    """Goes on to level 2: matrix form with a table for every function; also the formats and tables by variable."""
+    options, stages = made.options, list(made.stages)
     progress("lowering to matrix form")
-    exact = lower(imported.module, stages)
+    exact = lower(made.imported.module, stages)
     progress("calibrating")
-    samples, warnings = calibration_samples(imported, options)
+    samples, warnings = calibration_samples(made.imported, options)
     ranges = collect_ranges(exact, samples)
     exact, ranges = expand_maximum(*bound_masks(exact, ranges))
     formats = plan_formats(exact, ranges, options.bits)
     progress("fitting tables")
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
-    progress("quantising")
-    quantised, tensors = quantise(matrix_form, formats, tables)
-    partitioned = verify_matrix_form(partition(quantised))
-    stages += [("quantise", quantised), ("partition", partitioned)]
-    fallback = find_fallback(partitioned)
-    if options.require_full_offload and fallback:
-        raise UnsupportedOperatorError("not everything is offloaded: " + "; ".join(map(str, fallback)))
-    progress("generating commands")
-    regions = {
-        symbol: compile_region(function, config, partitioned)
-        for symbol, function in accelerator_functions(partitioned).items()
-        if options.target == "gemm-accel"
-    }
-    return Compilation(
-        imported=imported,
-        options=options,
-        config=config,
-        levels={"relax": imported.module, "matrix_form": matrix_form, "quantised": quantised},
-        stages=tuple(stages),
+    made = replace(
+        made,
+        levels={**made.levels, "matrix_form": matrix_form},
+        stages=stages,
+        partitioned=matrix_form,
         tables=tuple(tables.values()),
-        tensors=tensors,
-        fallback=fallback,
-        partitioned=partitioned,
-        regions=regions,
-        border=find_border(partitioned, imported.inputs, imported.outputs),
         warnings=warnings,
     )
+    return made, formats, tables
+
+
+def to_integers(
+    made: Compilation,
+    formats: Mapping[str, TensorFormat],
+    tables: Mapping[str, FittedTable],
+    progress: Progress,
+) -> Compilation:
+    """Goes on to level 3: everything of matrix form in integers, split into the accelerator's regions and the host's."""
+    progress("quantising")
+    quantised, tensors = quantise(made.deepest, formats, tables)
+    partitioned = verify_matrix_form(partition(quantised))
+    fallback = find_fallback(partitioned)
+    if made.options.require_full_offload and fallback:
+        raise UnsupportedOperatorError(
+            "not everything is offloaded: " + "; ".join(map(str, fallback)), integer_inputs(partitioned)
+        )
+    return replace(
+        made,
+        levels={**made.levels, "quantised": quantised},
+        stages=[*made.stages, ("quantise", quantised), ("partition", partitioned)],
+        partitioned=partitioned,
+        tensors=tensors,
+        fallback=fallback,
+        border=find_border(partitioned, made.inputs, made.outputs),
+    )
+
+
+def to_commands(made: Compilation, progress: Progress) -> Compilation:
+    """Goes on to level 4: the command stream of each region."""
+    progress("generating commands")
+    regions = {
+        symbol: compile_region(function, made.config, made.partitioned)
+        for symbol, function in accelerator_functions(made.partitioned).items()
+    }
+    return replace(made, regions=regions)
 
 
 def lower(module: ir.IRModule, stages: list[tuple[str, ir.IRModule]]) -> ir.IRModule:

@@ -1,5 +1,7 @@
 """The errors a user of nmc can meet. Each message is one line that names what broke and what to do."""
 
+from collections.abc import Iterable
+
 
 class NmcError(Exception):
     """Base of every error that nmc raises on purpose; the CLI prints its message alone and exits with `exit_code`."""
@@ -12,7 +14,14 @@ class ModelError(NmcError):
 
 
 class UnsupportedOperatorError(NmcError):
-    """An operator that neither the accelerator nor the CPU can run; the message names node and operator."""
+    """An operator that neither the accelerator nor the CPU can run; the message names node and operator.
+
+    `inputs_to_bind` are the inputs of the model that would have to be constants for it to compile.
+    """
+
+    def __init__(self, message: str, inputs_to_bind: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.inputs_to_bind = tuple(dict.fromkeys(inputs_to_bind))
 
 
 class CalibrationError(NmcError):

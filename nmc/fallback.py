@@ -6,7 +6,7 @@ from tvm import ir, relax
 
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
-from passes.rewrite import bindings_of, callee_name, layer_of
+from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of
 
 HEAVY = frozenset({"relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d", "relax.einsum"})
 
@@ -42,6 +42,27 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
             Fallback(layer_of(binding.var), name.removeprefix("relax."), reason, floats, name in HEAVY)
         )
     return tuple(found)
+
+
+def integer_inputs(module: ir.IRModule) -> tuple[str, ...]:
+    """The inputs of integers and booleans that operators on the host read, directly or through others.
+
+    As constants of the model they would leave nothing of this for the host to do.
+    """
+    main = module["main"]
+    sources = {
+        parameter: {parameter.name}
+        for parameter in main.params
+        if not dtype_of(parameter).startswith("float")
+    }
+    read: set[str] = set()
+    for binding in bindings_of(main):
+        used = [sources.get(variable, set()) for variable in relax.analysis.free_vars(binding.value)]
+        sources[binding.var] = set().union(*used)
+        name = callee_name(module, binding.value) if isinstance(binding.value, relax.Call) else ""
+        if name and not name.startswith(CODEGEN + "_"):
+            read |= sources[binding.var]
+    return tuple(sorted(read))
 
 
 def _touches_floats(binding: relax.VarBinding) -> bool:

@@ -47,3 +47,8 @@ class Options:
             raise ConfigError(
                 "the number of segments, the granularity and the largest error must be positive"
             )
+
+    @property
+    def deepest_level(self) -> int:
+        """The number of the last level that has to be made."""
+        return self.level if self.target == "cpu" else 4

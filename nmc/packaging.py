@@ -30,9 +30,6 @@ from targets.gemm_accel.codegen import run_codegen
 PORTABLE = Target({"kind": "llvm"})
 """Host code for any processor of this family: a package runs elsewhere, and with the same result."""
 
-LEVELS = {1: "relax", 2: "matrix_form", 3: "quantised"}
-"""The modules of a compilation by the number of their level."""
-
 
 def package_of(compilation: Compilation) -> Package:
     """The package of a compilation: the command streams, and host code only where there is any.
@@ -75,7 +72,7 @@ def _manifest(
         border=_border(border) if border else None,
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
         layers=_layers(compilation),
-        products=_products(compilation.levels["quantised"]),
+        products=_products(compilation.deepest),
         tables=tuple(_table(table) for table in compilation.tables),
         fallback=tuple(
             manifest.Fallback(item.layer, item.operator, item.reason, item.touches_floats, item.heavy)
@@ -155,8 +152,8 @@ def _table(fitted: FittedTable) -> manifest.Table:
 
 
 def _offload(compilation: Compilation) -> manifest.Offload:
-    """Operations of level 3 by where they run; conversions at the border are not operations of the model."""
-    module = compilation.levels["quantised"]
+    """Operations of the last level by where they run; conversions at the border are not operations of the model."""
+    module = compilation.deepest
     calls = [b.value for b in bindings_of(module["main"]) if isinstance(b.value, relax.Call)]
     operations = sum(callee_name(module, call) not in (QUANTISE, DEQUANTISE) for call in calls)
     macs_accelerated, macs_total = count_macs(module)
@@ -166,9 +163,9 @@ def _offload(compilation: Compilation) -> manifest.Offload:
 
 
 def _layers(compilation: Compilation) -> tuple[manifest.Layer, ...]:
-    """The layers of level 3 in order, each once."""
+    """The layers of the last level in order, each once."""
     operators = {node.name: node.op_type for node in compilation.imported.canonical.graph.node}
-    bindings = bindings_of(compilation.levels["quantised"]["main"])
+    bindings = bindings_of(compilation.deepest["main"])
     names = dict.fromkeys(
         layer_of(binding.var) for binding in bindings if isinstance(binding.value, relax.Call)
     )
@@ -188,7 +185,7 @@ def _products(module: ir.IRModule) -> tuple[manifest.Product, ...]:
 def _host_library(compilation: Compilation) -> bytes | None:
     """The shared library of what the host computes, which holds the command streams too; None at a border."""
     if compilation.options.target == "cpu":
-        return _library(compilation.levels[LEVELS[compilation.options.level]])
+        return _library(compilation.deepest)
     if compilation.border is not None:
         return None
     return _library(run_codegen(compilation.partitioned, compilation.regions))

@@ -52,6 +52,19 @@ class Emitter:
         """Emit `operator(*operands, **options)`, numpy arrays among the operands become constants."""
         return self.emit(operator(*(self.expression(operand) for operand in operands), **options))
 
+    def parameters_of(self, value: Value) -> list[str]:
+        """The names of the model's inputs that a value is computed from, in alphabetical order."""
+        seen: set[relax.Var] = set()
+        waiting = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, relax.Var)]
+        while waiting:
+            variable = waiting.pop()
+            if variable in seen:
+                continue
+            seen.add(variable)
+            if variable in self._definitions:
+                waiting.extend(relax.analysis.free_vars(self._definitions[variable]))
+        return sorted(v.name for v in seen if not isinstance(v, relax.DataflowVar))
+
     def expression(self, operand: Any) -> Any:
         """The Relax expression of a numpy array; anything else unchanged."""
         if isinstance(operand, np.generic):

@@ -20,7 +20,7 @@ from nmc.frontend.converters import find_converter
 from nmc.frontend.emitter import Emitter
 from nmc.frontend.fold import NOT_DETERMINISTIC, evaluate
 from nmc.frontend.load import one_line
-from nmc.frontend.values import ConversionError, Node, Value, attributes_of
+from nmc.frontend.values import ConstantNeededError, ConversionError, Node, Value, attributes_of
 
 Scope = MutableMapping[str, Any]
 Opsets = Mapping[str, int]
@@ -40,6 +40,7 @@ class GraphImporter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.emitter = Emitter()
         self.problems: list[str] = []
+        self.inputs_to_bind: list[str] = []
         self.functions = {(function.domain, function.name): function for function in model.functions}
         self.opsets = opset_versions(model.opset_import)
         self.graph = model.graph
@@ -51,7 +52,7 @@ class GraphImporter:
         """
         outputs = self.import_graph(self.graph, dict(parameters), self.opsets, layer=None)
         if self.problems:
-            raise UnsupportedOperatorError("; ".join(dict.fromkeys(self.problems)))
+            raise UnsupportedOperatorError("; ".join(dict.fromkeys(self.problems)), self.inputs_to_bind)
         return outputs
 
     def import_graph(
@@ -86,6 +87,8 @@ class GraphImporter:
         emitted, reported = len(self.emitter.bindings), len(self.problems)
         try:
             results = list(self._translate(node, scope, opsets))
+        except ConstantNeededError as error:
+            reason = self._advice(error)
         except ConversionError as error:
             reason = one_line(error)
         except Exception as error:  # TVM and numpy raise a different class for every cause
@@ -100,6 +103,13 @@ class GraphImporter:
         if len(self.problems) == reported:  # otherwise a node inside this one's body is to blame, and named
             self.problems.append(f"{node.operator} '{node.layer}': {reason}")
         return [Failed()] * len(node.proto.output)
+
+    def _advice(self, error: ConstantNeededError) -> str:
+        """What to say of a value that has to be a constant: which inputs of the model it comes from."""
+        names = self.emitter.parameters_of(error.value)
+        self.inputs_to_bind += names
+        options = ", ".join(f"--bind {name}=FILE.npy" for name in names)
+        return one_line(error) + (f"; give it as a constant: {options}" if names else "")
 
     def _translate(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
         """The first that applies of: fold, control flow, our converter, function body, TVM's converter."""

@@ -18,6 +18,14 @@ class ConversionError(Exception):
     """A converter cannot express a node; the message says why, without the node's name."""
 
 
+class ConstantNeededError(ConversionError):
+    """A converter needs a value while compiling that is only computed at run time."""
+
+    def __init__(self, message: str, value: Value) -> None:
+        super().__init__(message)
+        self.value = value
+
+
 @dataclass(frozen=True)
 class Node:
     """One ONNX node with its inputs resolved."""
@@ -68,9 +76,8 @@ class Node:
         """Input `index` as a constant, None where left out; refuses what is only known at run time."""
         value = self.input(index)
         if value is not None and not isinstance(value, np.ndarray):
-            raise ConversionError(
-                f"input {index} ('{self.proto.input[index]}') must be known at compile time; "
-                "if it is an input of the model, give it with --bind"
+            raise ConstantNeededError(
+                f"input {index} ('{self.proto.input[index]}') must be known at compile time", value
             )
         return value
 
