@@ -1,0 +1,59 @@
+"""The standard's own test-suite runs on nmc unmodified; all of it is in tests/bench/conformance.py."""
+
+import numpy as np
+import pytest
+from onnx import helper
+from onnx.backend.test import BackendTest
+from onnx.backend.test.case.node import collect_testcases
+
+from nmc.backend import AcceleratorBackend, CpuBackend
+from nmc.errors import ModelError, UnsupportedOperatorError
+
+SAMPLE = (
+    "add_bcast",
+    "affine_grid_2d",
+    "celu_bfloat16",
+    "clip_example",
+    "gemm_default_matrix_bias",
+    "lstm_defaults",
+    "pow_example",
+    "reduce_l1_empty_set",
+    "softmax_axis_1",
+)
+CASES = {found.name: found for found in collect_testcases(None)}
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_sample_of_the_standards_cases_passes(name: str) -> None:
+    case = CASES[f"test_{name}"]
+    for inputs, expected in case.data_sets:
+        results = CpuBackend.run_model(case.model, inputs)
+        BackendTest.assert_similar_outputs(expected, results, case.rtol, case.atol)
+
+
+def test_a_shape_is_bound_only_because_it_has_to_be_known() -> None:
+    reshape = CASES["test_reshape_extended_dims"]
+    prepared = CpuBackend.prepare(reshape.model)
+    (inputs, (expected,)) = reshape.data_sets[0]
+    np.testing.assert_array_equal(prepared.run(inputs)[0], expected)
+    assert prepared.bound == ("shape",)
+    with pytest.raises(ModelError, match="'shape' is a constant of the compiled model"):
+        prepared.run([inputs[0], inputs[1][::-1]])
+
+
+def test_the_accelerator_refuses_what_the_cpu_would_have_to_do() -> None:
+    node = helper.make_node("TopK", ["x", "k"], ["values", "indices"])
+    x, k = np.arange(8, dtype=np.float32), np.array([3], np.int64)
+    kinds = [(np.dtype(np.float32), (3,)), (np.dtype(np.int64), (3,))]
+    with pytest.raises(UnsupportedOperatorError, match="topk"):
+        AcceleratorBackend.run_node(node, [x, k], outputs_info=kinds)
+    values, indices = CpuBackend.run_node(node, [x, k], outputs_info=kinds)
+    np.testing.assert_array_equal(values, [7, 6, 5])
+    np.testing.assert_array_equal(indices, [7, 6, 5])
+
+
+def test_one_node_runs_on_the_accelerator_within_a_step_of_its_result() -> None:
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    (result,) = AcceleratorBackend.run_node(helper.make_node("Relu", ["x"], ["y"]), [x])
+    step = 2.0 * 2.0 / 2**15  # twice the largest value, in 16 bits
+    np.testing.assert_allclose(result, np.maximum(x, 0), atol=step)
