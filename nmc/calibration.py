@@ -1,6 +1,6 @@
 """Runs a float module on samples and records the range of every tensor."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tvm import ir, relax
@@ -9,8 +9,8 @@ from nmc.errors import CalibrationError
 from nmc.quant.formats import TensorRange
 from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
-from passes.rewrite import bindings_of, callee_name, dtype_of, straight_line_body
-from targets.cpu import build
+from passes.rewrite import bindings_of, callee_name, dtype_of
+from targets.cpu import interpret
 
 RANGE_KEEPING = frozenset(
     {
@@ -39,14 +39,18 @@ def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]])
     value that is not a number.
     """
     main = module["main"]
-    measured = [b.var for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)]
+    measured = {b.var.name for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)}
+    inputs = {parameter.name for parameter in main.params if _is_float(parameter)}
     ranges: dict[str, TensorRange] = {}
-    instrumented = build(returning(module, measured))
-    names = [variable.name for variable in measured]
+
+    def observe(name: str, array: np.ndarray) -> None:
+        if array.size and (name in measured or name in inputs):
+            seen = _range_in(name, array)
+            ranges[name] = ranges[name].union(seen) if name in ranges else seen
+
+    prepared = interpret(module)
     for sample in samples:
-        seen = zip([p.name for p in main.params], sample, strict=True)
-        _extend(ranges, {name: array for name, array in seen if array.dtype == np.float32})
-        _extend(ranges, dict(zip(names, instrumented.run(sample), strict=True)))
+        prepared.run(sample, observe)
     if not ranges and measured:
         raise CalibrationError(
             "calibration needs at least one sample; give --calibrate a file with one or more"
@@ -54,17 +58,11 @@ def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]])
     return _with_range_keeping(main, ranges)
 
 
-def _extend(ranges: dict[str, TensorRange], values: Mapping[str, np.ndarray]) -> None:
-    for name, array in values.items():
-        if array.size == 0:
-            continue
-        low, high = float(np.min(array)), float(np.max(array))
-        if np.isnan(low) or np.isnan(high):
-            raise CalibrationError(
-                f"tensor '{name}' is not a number on the calibration data; check the inputs"
-            )
-        seen = TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
-        ranges[name] = ranges[name].union(seen) if name in ranges else seen
+def _range_in(name: str, array: np.ndarray) -> TensorRange:
+    low, high = float(np.min(array)), float(np.max(array))
+    if np.isnan(low) or np.isnan(high):
+        raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
+    return TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
 
 
 def _with_range_keeping(main: relax.Function, ranges: dict[str, TensorRange]) -> dict[str, TensorRange]:
@@ -86,17 +84,6 @@ def _computes(module: ir.IRModule, binding: relax.VarBinding) -> bool:
 
 def _is_float(variable: relax.Var) -> bool:
     return isinstance(variable.ty, relax.TensorType) and dtype_of(variable) == "float32"
-
-
-def returning(module: ir.IRModule, variables: Sequence[relax.Var]) -> ir.IRModule:
-    """The module whose main returns a tuple of these variables of its own."""
-    builder = relax.BlockBuilder(module)
-    main = module["main"]
-    inner = [b for b in bindings_of(main) if isinstance(b.var, relax.DataflowVar)]
-    body = straight_line_body(builder, inner, relax.Tuple(list(variables)))
-    function = relax.Function(list(main.params), body, ret_ty=body.ty, is_pure=True, attrs=main.attrs)
-    builder.update_func(module.get_global_var("main"), function)
-    return builder.get()
 
 
 def _synthetic(generator: np.random.Generator, variable: relax.Var) -> np.ndarray:

@@ -6,9 +6,48 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from tvm import ir, relax
 
+from nmc.pwl.functions import erf
+
 Array = np.ndarray
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+ERF_ODD = (
+    -1.60960333262415e-02,
+    -2.95459980854025e-03,
+    -7.34990630326855e-04,
+    -5.69250639462346e-05,
+    -2.10102402082508e-06,
+    2.77068142495902e-08,
+    -2.72614225801306e-10,
+)
+ERF_EVEN = (
+    -1.42647390514189e-02,
+    -7.37332916720468e-03,
+    -1.68282697438203e-03,
+    -2.13374055278905e-04,
+    -1.45660718464996e-05,
+)
+"""erf(x) = x·odd(x²)/even(x²), lowest power first: the float32 approximation of Eigen (MathFunctionsImpl.h)."""
+
+ERF_SATURATES = 3.832506856900711
+"""From here on erf is one in float32."""
+
+
+def _erf(x: Array | float) -> Array:
+    """The error function to the last bits; of float32 arrays to a few units in the last place, and much faster."""
+    array = np.asarray(x)
+    if array.dtype != np.float32:
+        return erf(array.astype(np.float64))
+    clipped = np.clip(array, np.float32(-ERF_SATURATES), np.float32(ERF_SATURATES))
+    square = clipped * clipped
+    return clipped * _polynomial(square, ERF_ODD) / _polynomial(square, ERF_EVEN)
+
+
+def _polynomial(x: Array, coefficients: Sequence[float]) -> Array:
+    total = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total *= x
+        total += np.float32(coefficient)
+    return total
 
 
 def _sigmoid(x: Array) -> Array:
@@ -44,7 +83,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
             "round": "rint",
         }.items()
     },
-    "relax.erf": lambda x: _erf(x),
+    "relax.erf": _erf,
     "relax.rsqrt": lambda x: 1.0 / np.sqrt(x),
     "relax.sigmoid": _sigmoid,
     "relax.nn.relu": lambda x: np.maximum(x, 0),
