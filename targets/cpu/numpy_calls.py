@@ -31,7 +31,7 @@ def numpy_call(module: ir.IRModule, call: relax.Call, name: str) -> Compute | No
 def windows(x: Array, window: Window, fill: float) -> Array:
     """The rows of im2col: x [batch, channels, *spatial] as [groups, batch·Πoutput, Πkernel·channels/groups]."""
     batch, channels, *spatial = x.shape
-    rank, outputs = len(spatial), window.output_extents(spatial)
+    outputs = window.output_extents(spatial)
     # channels last, so that what is copied for each row lies together
     pads = [(0, 0), *zip(window.pads_begin, window.pads_end, strict=True), (0, 0)]
     x = np.moveaxis(x, 1, -1)
