@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from tvm import ir, relax
@@ -14,7 +15,7 @@ from passes.rewrite import callee_attributes, dtype_of, shape_of
 Array = np.ndarray
 Compute = Callable[..., Array | tuple[Array, ...]]
 
-INDEX_MODES: Mapping[str, str] = {"fast": "clip", "clip": "clip", "wrap": "wrap"}
+INDEX_MODES: Mapping[str, Literal["raise", "wrap", "clip"]] = {"fast": "clip", "clip": "clip", "wrap": "wrap"}
 """numpy's name for what an index outside the axis means; for `fast` there is none."""
 
 
