@@ -72,7 +72,7 @@ def _manifest(
         border=_border(border) if border else None,
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
         layers=_layers(compilation),
-        products=_products(compilation.deepest),
+        products=products_of(compilation.deepest),
         tables=tuple(_table(table) for table in compilation.tables),
         fallback=tuple(
             manifest.Fallback(item.layer, item.operator, item.reason, item.touches_floats, item.heavy)
@@ -172,7 +172,8 @@ def _layers(compilation: Compilation) -> tuple[manifest.Layer, ...]:
     return tuple(manifest.Layer(name, operators.get(name, "")) for name in names)
 
 
-def _products(module: ir.IRModule) -> tuple[manifest.Product, ...]:
+def products_of(module: ir.IRModule) -> tuple[manifest.Product, ...]:
+    """The products of level 3 that run on the accelerator, in order."""
     products = []
     for binding in bindings_of(module["main"]):
         if isinstance(binding.value, relax.Call) and callee_name(module, binding.value) == GEMM:

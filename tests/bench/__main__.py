@@ -1,8 +1,8 @@
 """Runs every benchmark: `python -m tests.bench`."""
 
-from tests.bench import fidelity, real_models
+from tests.bench import cycles, fidelity, real_models
 
-BENCHMARKS = (real_models.main, fidelity.main)
+BENCHMARKS = (cycles.main, real_models.main, fidelity.main)
 
 if __name__ == "__main__":
     for benchmark in BENCHMARKS:

@@ -43,9 +43,13 @@ def compile_region(
 
     Raises UnsupportedOperatorError, naming the layer, for what is not part of matrix form.
     """
-    half = config.scratchpad_bytes // 2
     # two patches of a depthwise convolution, with their weights, leave room for its epilogue
-    graph = graph_of(function, module, half // 8)
+    return compile_graph(graph_of(function, module, config.scratchpad_bytes // 16), config)
+
+
+def compile_graph(graph: Graph, config: AcceleratorConfig) -> CompiledRegion:
+    """The program of a region's graph."""
+    half = config.scratchpad_bytes // 2
     kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
     places, plan = _plan(graph, kernels)
     addresses = {buffer: ARENA + address for buffer, address in places.items()}
