@@ -120,9 +120,7 @@ def _quantity(state: QuantiserState, expr: relax.Expr) -> Quantity:
     """The integers of a float tensor: computed, quantised from a host value, or a constant's."""
     value = constant_value(expr)
     if value is not None:
-        form = constant_format(value, CONSTANT_BITS)
-        integers = fixed_point.quantise(value, form.scale, form.bits)
-        return Quantity(state.emitter.constant(integers, form.dtype), form)
+        return _constant(state, value)
     if expr.name not in state.integers:
         form = state.formats[expr.name]
         source = state.values[expr.name]
@@ -130,6 +128,12 @@ def _quantity(state: QuantiserState, expr: relax.Expr) -> Quantity:
             state.emitter.emit(host.quantise(state.emitter, source, form.scale, form.dtype)), form
         )
     return state.integers[expr.name]
+
+
+def _constant(state: QuantiserState, value: np.ndarray) -> Quantity:
+    form = constant_format(value, CONSTANT_BITS)
+    integers = fixed_point.quantise(value, form.scale, form.bits)
+    return Quantity(state.emitter.constant(integers, form.dtype), form)
 
 
 def _converted(state: QuantiserState, quantity: Quantity, form: TensorFormat) -> Quantity:
@@ -158,11 +162,16 @@ def _rescaled(state: QuantiserState, quantity: Quantity, factor: float, form: Te
 
 
 def _sum(state: QuantiserState, a: Quantity, b: Quantity, sign: float, form: TensorFormat) -> Quantity:
-    ratios = a.format.scale / form.scale, sign * b.format.scale / form.scale
-    multipliers = fixed_point.add_multipliers(*ratios)
+    multipliers = fixed_point.add_multipliers(_ratio(a, form), sign * _ratio(b, form))
     return Quantity(
         state.emitter.emit(elementwise.add(state.emitter, a.expr, b.expr, *multipliers, form.dtype)), form
     )
+
+
+def _ratio(quantity: Quantity, form: TensorFormat) -> float:
+    """How many steps of `form` a step of the quantity is; none for zeros, whose scale means nothing."""
+    value = constant_value(quantity.expr)
+    return 0.0 if value is not None and not value.any() else quantity.format.scale / form.scale
 
 
 def _fusible_biases(module: ir.IRModule) -> dict[str, relax.VarBinding]:
@@ -227,10 +236,20 @@ def _matmul(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) 
 
 def _addition(sign: float) -> Handler:
     def handler(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
-        a, b = (_quantity(state, argument) for argument in call.args)
-        return _sum(state, a, b, sign, state.formats[binding.var.name])
+        form = state.formats[binding.var.name]
+        a, b = (_summand(state, call.args[i], call.args[1 - i], form) for i in (0, 1))
+        return _sum(state, a, b, sign, form)
 
     return handler
+
+
+def _summand(state: QuantiserState, expr: relax.Expr, other: relax.Expr, form: TensorFormat) -> Quantity:
+    """An operand of an addition. A constant is cut to what the sum can tell apart, so that a mask of -3e38 leaves bits."""
+    value = constant_value(expr)
+    if value is None or constant_value(other) is not None:
+        return _quantity(state, expr)
+    reach = sum(part.scale * 2.0 ** (part.bits - 1) for part in (form, _quantity(state, other).format))
+    return _constant(state, np.clip(value, -reach, reach))
 
 
 def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
