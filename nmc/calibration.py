@@ -6,7 +6,7 @@ import numpy as np
 from tvm import ir, relax
 
 from nmc.errors import CalibrationError
-from nmc.quant.formats import TensorRange
+from nmc.quant.formats import MINUS_INFINITY, TensorRange
 from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
 from passes.rewrite import bindings_of, callee_name, dtype_of
@@ -62,7 +62,12 @@ def _range_in(name: str, array: np.ndarray) -> TensorRange:
     low, high = float(np.min(array)), float(np.max(array))
     if np.isnan(low) or np.isnan(high):
         raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
-    return TensorRange(max(low, -FLOAT32_HIGHEST), min(high, FLOAT32_HIGHEST))
+    ordinary = array[array > MINUS_INFINITY] if low < MINUS_INFINITY < high else array[:0]
+    return TensorRange(
+        max(low, -FLOAT32_HIGHEST),
+        min(high, FLOAT32_HIGHEST),
+        float(ordinary.min()) if ordinary.size else None,
+    )
 
 
 def _with_range_keeping(main: relax.Function, ranges: dict[str, TensorRange]) -> dict[str, TensorRange]:

@@ -98,8 +98,8 @@ def _need_of_argument(
     if name in MOVES or name == IM2COL:
         return own
     if name == "relax.maximum":
-        # what is below every result is never the larger of the two
-        return TensorRange(max(own.low, result.low), own.high)
+        # what is below every result is never the larger of the two, but in a row that is masked whole
+        return TensorRange(max(own.low, result.lowest_ordinary), own.high)
     if name in ("relax.add", "relax.subtract") and own != EVERYTHING:
         other = call.args[1 - index]
         if not isinstance(other, relax.Var) or other.name in ranges:

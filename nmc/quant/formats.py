@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MINUS_INFINITY = -1.0e30
+"""Values below this stand for minus infinity, as in attention masks: a row of scores that is masked whole has no other."""
+
 
 @dataclass(frozen=True)
 class TensorRange:
@@ -9,6 +12,8 @@ class TensorRange:
 
     low: float
     high: float
+    ordinary_low: float | None = None
+    """The smallest value that is no stand-in for minus infinity; None where that is `low`."""
 
     @property
     def magnitude(self) -> float:
@@ -17,7 +22,14 @@ class TensorRange:
 
     def union(self, other: "TensorRange") -> "TensorRange":
         """The smallest range that holds both."""
-        return TensorRange(min(self.low, other.low), max(self.high, other.high))
+        lows = [low for part in (self, other) if (low := part.lowest_ordinary) > MINUS_INFINITY]
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return TensorRange(low, high, min(lows) if lows and min(lows) > low else None)
+
+    @property
+    def lowest_ordinary(self) -> float:
+        """The smallest value that is no stand-in for minus infinity, or `low` where there is none."""
+        return self.low if self.ordinary_low is None else self.ordinary_low
 
 
 @dataclass(frozen=True)

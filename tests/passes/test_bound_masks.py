@@ -90,3 +90,21 @@ def test_a_tensor_that_anything_else_reads_keeps_its_range() -> None:
     module = build_module(both, (8,))
     ranges = collect_ranges(module, [[np.linspace(-100, 1, 8, dtype=np.float32)]])
     assert effective_ranges(module, ranges)["y"].low == -200.0
+
+
+def test_a_row_that_is_masked_whole_leaves_the_other_rows_their_precision() -> None:
+    module = build_module(masked_exponentials, (4, 2), (4, 2))
+    mask = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], np.float32)
+    sample = [random_array(4, 2), mask]
+    exact, ranges = expand_maximum(*bound_masks(module, collect_ranges(module, [sample])))
+    formats = plan_formats(exact, ranges, 16)
+    scores = float(np.abs(sample[0]).max())
+    calls = [b for b in bindings_of(exact["main"]) if isinstance(b.value, relax.Call)]
+    inner = [b for b in calls if "strided_slice" in str(b.value.op)]
+    assert inner and all(
+        formats[b.var.name].scale * 2**15 < 4 * (4 * scores - NEGLIGIBLE_EXPONENT) for b in inner
+    )
+    rows = mask.any(axis=1)
+    np.testing.assert_allclose(
+        run(exact, *sample)[0][rows], run(module, *sample)[0][rows], atol=2 * np.exp(NEGLIGIBLE_EXPONENT)
+    )
