@@ -1,5 +1,6 @@
 """A region of level 3 compiled to a program: graph, kernels, the plan of the memories, commands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm import ir, relax
@@ -8,6 +9,7 @@ from targets.gemm_accel import isa
 from targets.gemm_accel.codegen.arena import ArenaPlan, Lifetime, plan_arena
 from targets.gemm_accel.codegen.assembly import ARENA, Assembly
 from targets.gemm_accel.codegen.buffers import Buffer, Place
+from targets.gemm_accel.codegen.chains import Chain, chains_of, emit_chain
 from targets.gemm_accel.codegen.depthwise import emit_depthwise
 from targets.gemm_accel.codegen.forwarding import forwarded
 from targets.gemm_accel.codegen.fusion import kernels_of
@@ -51,13 +53,17 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> CompiledRegion:
     """The program of a region's graph."""
     half = config.scratchpad_bytes // 2
     kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
-    places, plan = _plan(graph, kernels)
+    chains = chains_of(kernels, config, half)
+    places, plan = _plan(graph, chains)
     addresses = {buffer: ARENA + address for buffer, address in places.items()}
     assembly = Assembly(config, addresses)
-    for number, kernel in enumerate(kernels):
-        # kernels take turns in two halves, so that one loads its first tiles while another computes its last
-        base = half * (number % 2)
-        emit_kernel(assembly, kernel, Scratchpad(base, base + half))
+    for number, chain in enumerate(chains):
+        # chains take turns in two halves, so that one loads its first tiles while another computes its last
+        scratchpad = Scratchpad(half * (number % 2), half * (number % 2) + half)
+        if len(chain.kernels) > 1:
+            emit_chain(assembly, chain, scratchpad)
+        else:
+            emit_kernel(assembly, chain.kernels[0], scratchpad)
     commands, layers = assembly.finish()
     constants = assembly.constants.data()
     inputs, outputs = (
@@ -81,23 +87,20 @@ def emit_kernel(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> N
         emit_pointwise(assembly, kernel, scratchpad)
 
 
-def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[dict[Buffer, int], ArenaPlan]:
-    """The place of each buffer in the arena, and the plan."""
+def _plan(graph: Graph, chains: Sequence[Chain]) -> tuple[dict[Buffer, int], ArenaPlan]:
+    """The place of each buffer in the arena, and the plan. What is passed on within a chain has none."""
     first: dict[Buffer, int] = {view.buffer: 0 for view in graph.inputs}
     last: dict[Buffer, int] = dict(first)
-    for time, kernel in enumerate(kernels, start=1):
-        for buffer in [
-            *buffers_read(kernel),
-            *(view.buffer for views in kernel.stores.values() for view in views),
-        ]:
-            if buffer.place is not Place.CONSTANT:
+    for time, chain in enumerate(chains, start=1):
+        for buffer in [b for kernel in chain.kernels for b in _buffers(kernel)]:
+            if buffer.place is not Place.CONSTANT and buffer not in chain.passed - chain.stored:
                 first.setdefault(buffer, time)
                 last[buffer] = time
     for view in graph.outputs:
         first.setdefault(view.buffer, 0)
-        last[view.buffer] = len(kernels) + 1
+        last[view.buffer] = len(chains) + 1
     owner: dict[Buffer, Buffer] = {}
-    for buffer, source in places_reused(kernels, first, last).items():
+    for buffer, source in places_reused(chains, first, last).items():
         owner[buffer] = owner.get(source, source)
         last[owner[buffer]] = max(last[owner[buffer]], last[buffer])
     places = sorted((buffer for buffer in first if buffer not in owner), key=lambda buffer: first[buffer])
@@ -105,6 +108,11 @@ def _plan(graph: Graph, kernels: list[Kernel]) -> tuple[dict[Buffer, int], Arena
     addresses = dict(zip(places, plan.addresses, strict=True))
     addresses |= {buffer: addresses[place] for buffer, place in owner.items()}
     return addresses, plan
+
+
+def _buffers(kernel: Kernel) -> list[Buffer]:
+    """The buffers that a kernel reads or writes."""
+    return [*buffers_read(kernel), *(view.buffer for views in kernel.stores.values() for view in views)]
 
 
 def _tensor(view: View, dram: int) -> Tensor:

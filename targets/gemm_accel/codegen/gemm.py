@@ -1,16 +1,18 @@
 """Kernels that a gemm heads: the product in tiles, drained through the steps that follow it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from targets.gemm_accel.codegen.assembly import Assembly, Matrix
+from targets.gemm_accel.codegen.bands import WHOLE, Band
 from targets.gemm_accel.codegen.beats import beats_per_element
-from targets.gemm_accel.codegen.buffers import BYTES
+from targets.gemm_accel.codegen.buffers import BYTES, Buffer
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
-from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots
-from targets.gemm_accel.codegen.steps import Places, needs_of, run_steps, store_values
+from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
+from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed
 from targets.gemm_accel.codegen.tiling import (
     SCALE_BYTES,
@@ -21,6 +23,7 @@ from targets.gemm_accel.codegen.tiling import (
 )
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import numpy_value
+from targets.gemm_accel.config import AcceleratorConfig
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,21 @@ class _Tiles:
     packed_b: dict[tuple[int, int, int], int]
     packed_scale: dict[tuple[int, int], int]
     halves: int
+    band: Band = WHOLE
 
 
 def emit_gemm(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> None:
     """The commands of a kernel whose head is a gemm."""
     assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
-    tiles = _prepare(assembly, kernel, kernel.head.operation, scratchpad)
-    shape, tile = tiles.shape, tiles.tile
+    gemm, needs = kernel.head.operation, needs_of(kernel)
+    shape = _shape(assembly.config, kernel, gemm)
+    tile = choose_tile(
+        shape,
+        assembly.config.accumulator_entries,
+        scratchpad.limit - scratchpad.base,
+        lambda m, n: needs.bytes((1, m, n)),
+    )
+    tiles = _prepare(assembly, needs, gemm, scratchpad, shape, tile)
     rows, columns = _ranges(shape.m, tile.m), _ranges(shape.n, tile.n)
     number = 0
     for group in range(shape.groups):
@@ -57,18 +68,42 @@ def emit_gemm(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> Non
             number += 1
 
 
+def gemm_bands(
+    assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad, rows: int, resident: frozenset[Buffer]
+) -> Callable[[Band], None]:
+    """What emits one band of `rows` rows of a kernel whose head is a gemm with a constant, as one tile."""
+    assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
+    gemm = kernel.head.operation
+    shape = _shape(assembly.config, kernel, gemm)
+    tile = GemmTile(rows, shape.n, shape.k, True)
+    tiles = _prepare(assembly, needs_of(kernel, resident), gemm, scratchpad, shape, tile)
+
+    def emit(band: Band) -> None:
+        ranges = band.span(shape.m), (0, shape.n)
+        _emit_tile(assembly, replace(tiles, band=band), 0, *ranges, band.number)
+
+    return emit
+
+
+def banded_bytes(kernel: Kernel, count: int, resident: frozenset[Buffer]) -> tuple[int, int]:
+    """Scratchpad bytes of a kernel's constant operand, and of the other tiles of its gemm in `count` bands."""
+    assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
+    a, b = kernel.head.operation.a, kernel.head.operation.b
+    a_bytes = 0 if a.buffer in resident else aligned(a.size // count * a.buffer.element_bytes)
+    return aligned(b.size * b.buffer.element_bytes), 2 * (a_bytes + aligned(b.shape[2] * SCALE_BYTES))
+
+
 def _ranges(extent: int, step: int) -> list[Range]:
     return [(start, min(start + step, extent)) for start in range(0, extent, step)]
 
 
-def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratchpad) -> _Tiles:
-    config = assembly.config
+def _shape(config: AcceleratorConfig, kernel: Kernel, gemm: Gemm) -> GemmShape:
     groups, m, k = gemm.a.shape
     n = gemm.b.shape[2]
     width = config.dram_bytes_per_cycle
     b_is_constant = gemm.b.buffer.value is not None
     output_beats = sum(beats_per_element(view, width) for views in kernel.stores.values() for view in views)
-    shape = GemmShape(
+    return GemmShape(
         groups,
         m,
         n,
@@ -82,17 +117,17 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
         config.columns,
         gemm.a.buffer.dtype == "int32",
     )
-    needs = needs_of(kernel)
-    tile = choose_tile(
-        shape,
-        config.accumulator_entries,
-        scratchpad.limit - scratchpad.base,
-        lambda m, n: needs.bytes((1, m, n)),
-    )
+
+
+def _prepare(
+    assembly: Assembly, needs: Needs, gemm: Gemm, scratchpad: Scratchpad, shape: GemmShape, tile: GemmTile
+) -> _Tiles:
     a_places, b_places = places_of(shape, tile)
-    single = tile.m >= m and tile.n >= n and groups == 1
+    if gemm.a.buffer in needs.resident:
+        a_places = 0
+    single = tile.m >= shape.m and tile.n >= shape.n and shape.groups == 1
     return _Tiles(
-        kernel,
+        needs.kernel,
         gemm,
         shape,
         tile,
@@ -100,8 +135,8 @@ def _prepare(assembly: Assembly, kernel: Kernel, gemm: Gemm, scratchpad: Scratch
         scratchpad.slots(tile.k * tile.n * shape.b_bytes, b_places),
         scratchpad.slots(tile.n * SCALE_BYTES, 2),
         needs.reserve(scratchpad, (1, tile.m, tile.n)),
-        _packed_b(assembly, gemm, tile) if b_is_constant else {},
-        _packed_scales(assembly, gemm.scale, n, tile.n),
+        {} if gemm.b.buffer.value is None else _packed_b(assembly, gemm, tile),
+        _packed_scales(assembly, gemm.scale, shape.n, tile.n),
         1 if single else 2,
     )
 
@@ -154,12 +189,12 @@ def _emit_tile(
         a = _place_a(assembly, tiles, group, rows, depth)
         assembly.gemm(a, b, m, depth[1] - depth[0], n, accumulator, accumulate=depth[0] > 0)
     ranges = ((group, group + 1), rows, columns)
-    views = tiles.places.load_views(assembly, ranges)
-    values = tiles.places.place_values(ranges)
+    views = tiles.places.load_views(assembly, ranges, tiles.band)
+    values = tiles.places.place_values(ranges, tiles.band)
     assembly.layer = kernel.layer
     assembly.drain(accumulator, m, n, scale, kernel.nodes[0].dtype, values.get(0))
     run_steps(assembly, tiles.places, ranges, values, views)
-    store_values(assembly, kernel, ranges, values)
+    store_values(assembly, kernel, ranges, values, tiles.band)
 
 
 def _place_a(assembly: Assembly, tiles: _Tiles, group: int, rows: Range, depth: Range) -> Matrix:
@@ -167,6 +202,9 @@ def _place_a(assembly: Assembly, tiles: _Tiles, group: int, rows: Range, depth: 
     element = view.buffer.element_bytes
     count = depth[1] - depth[0]
     ranges = ((group, group + 1), rows, depth)
+    if view.buffer in tiles.band.places:
+        placed = tiles.band.place(view, ranges)
+        return Matrix(placed.address, placed.dtype, placed.strides[1])
     address, present = tiles.a.place(ranges)
     place = Placed(address, view.buffer.dtype, (0, count * element, element))
     if not present:

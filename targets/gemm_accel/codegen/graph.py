@@ -6,7 +6,7 @@ reader is later avoided by letting the producer write to the copy's place (`forw
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tvm import ir, relax
@@ -32,9 +32,11 @@ from targets.gemm_accel.codegen.nodes import (
     Operation,
 )
 from targets.gemm_accel.codegen.views import (
+    Axis,
     Factor,
     View,
     axis_extent,
+    dense_axes,
     dense_view,
     merged,
     numpy_value,
@@ -322,7 +324,10 @@ class _Builder:
             buffer = self._add(turned, groups * rows * columns, dtype)
             return permuted(dense_view(buffer, (columns, groups, rows)), (1, 2, 0))
         else:
+            a, row_axis = _rows_in_memory_order(a, groups * columns)
             buffer = self._add(Gemm(a, b, scale), groups * rows * columns, dtype)
+            _, *others = dense_view(buffer, (rows, groups, columns)).axes
+            return View(buffer, (0,), (others[0], row_axis, others[1]))
         return permuted(dense_view(buffer, (rows, groups, columns)), (1, 0, 2))
 
     def _depthwise(self, call: relax.Call, b: View, scale: ColumnScale) -> Depthwise | None:
@@ -387,6 +392,19 @@ def _as_slice(view: View, axis: int, numbers: np.ndarray) -> View | None:
         return None
     step = int(steps[0]) if steps.size else 1
     return sliced(view, axis, int(numbers[0]), numbers.size, step) if step else None
+
+
+def _rows_in_memory_order(a: View, pitch: int) -> tuple[View, Axis]:
+    """A [groups, M, K] with its rows in the order in which they lie in memory, and the axis of M, as it was, of
+    a result that has a row each `pitch` elements in that order."""
+    rows = merged(a.axes[1])
+    order = list(range(len(rows)))
+    if a.is_plain and not any(factor.repeats for factor in rows):
+        order.sort(key=lambda index: -abs(rows[index].strides[0]))
+    dense = dense_axes([rows[index].extent for index in order])
+    strides = {index: axis[0].strides[0] * pitch for index, axis in zip(order, dense, strict=True)}
+    turned = replace(a, axes=(a.axes[0], merged([rows[index] for index in order]), a.axes[2]))
+    return turned, merged([Factor(factor.extent, (strides[i],)) for i, factor in enumerate(rows)])
 
 
 def _reads_columns(a: View, b: View) -> bool:

@@ -4,11 +4,14 @@ stored."""
 from collections.abc import Callable, Sequence
 
 from targets.gemm_accel.codegen.assembly import Assembly
+from targets.gemm_accel.codegen.bands import WHOLE, Band
+from targets.gemm_accel.codegen.buffers import Buffer
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
-from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
+from targets.gemm_accel.codegen.steps import Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import balanced, ranges_of, repeated_axes
+from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import View
 
 Fits = Callable[[Sequence[int]], bool]
@@ -23,13 +26,31 @@ def emit_pointwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -
     limit = scratchpad.limit - scratchpad.base
     tile = _tile(kernel, lambda candidate: needs.bytes(candidate) <= limit)
     places = needs.reserve(scratchpad, tile)
-    copies = isinstance(kernel.steps[0].node.operation, Copy)
     for ranges in ranges_of(kernel.extents, tile):
-        assembly.layer = kernel.layer
-        views = places.load_views(assembly, ranges)
-        values = {0: views[0]} if copies else places.place_values(ranges)
-        run_steps(assembly, places, ranges, values, views)
-        store_values(assembly, kernel, ranges, values)
+        _emit_tile(assembly, places, ranges, WHOLE)
+
+
+def pointwise_bands(
+    assembly: Assembly,
+    kernel: Kernel,
+    scratchpad: Scratchpad,
+    tile: Sequence[int],
+    resident: frozenset[Buffer],
+) -> Callable[[Band], None]:
+    """What emits one band of a kernel without a head, as one tile."""
+    places = needs_of(kernel, resident).reserve(scratchpad, tile)
+    rest = [(0, extent) for extent in kernel.extents[1:]]
+    return lambda band: _emit_tile(assembly, places, (band.span(kernel.extents[0]), *rest), band)
+
+
+def _emit_tile(assembly: Assembly, places: Places, ranges: Sequence[Range], band: Band) -> None:
+    kernel = places.needs.kernel
+    assembly.layer = kernel.layer
+    views = places.load_views(assembly, ranges, band)
+    copies = isinstance(kernel.steps[0].node.operation, Copy)
+    values = {0: views[0]} if copies else places.place_values(ranges, band)
+    run_steps(assembly, places, ranges, values, views)
+    store_values(assembly, kernel, ranges, values, band)
 
 
 def _tile(kernel: Kernel, fits: Fits) -> tuple[int, ...]:

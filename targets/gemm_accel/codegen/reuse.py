@@ -4,20 +4,24 @@ last time."""
 from collections.abc import Mapping, Sequence
 
 from targets.gemm_accel.codegen.buffers import Buffer, Place
+from targets.gemm_accel.codegen.chains import Chain
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.views import View, merged
 
 
 def places_reused(
-    kernels: Sequence[Kernel], first: Mapping[Buffer, int], last: Mapping[Buffer, int]
+    chains: Sequence[Chain], first: Mapping[Buffer, int], last: Mapping[Buffer, int]
 ) -> dict[Buffer, Buffer]:
-    """For each result that may lie where an operand lies, that operand's buffer; kernel i runs at moment i
-    + 1.
+    """For each result that may lie where an operand lies, that operand's buffer; chain i runs at moment
+    i + 1.
 
     `first` and `last` are the moments at which each buffer is written first and read last.
     """
     reused: dict[Buffer, Buffer] = {}
-    for moment, kernel in enumerate(kernels, start=1):
+    for moment, chain in enumerate(chains, start=1):
+        if len(chain.kernels) > 1:
+            continue  # a later kernel of the chain could still need what one overwrites
+        kernel = chain.kernels[0]
         taken: set[Buffer] = set()
         for result in (view for views in kernel.stores.values() for view in views):
             if first[result.buffer] != moment or result.buffer in reused:

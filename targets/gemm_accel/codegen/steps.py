@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.assembly import Assembly
-from targets.gemm_accel.codegen.buffers import BYTES
+from targets.gemm_accel.codegen.bands import WHOLE, Band
+from targets.gemm_accel.codegen.buffers import BYTES, Buffer
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
@@ -28,11 +29,12 @@ from targets.gemm_accel.codegen.views import View
 @dataclass(frozen=True)
 class Needs:
     """What a kernel's steps keep in the scratchpad: which values, and how many places each tile takes turns
-    in."""
+    in. Values in `resident` buffers, and views of those, have their place already."""
 
     kernel: Kernel
     kept_values: tuple[int, ...]
     views: tuple[View, ...]
+    resident: frozenset[Buffer]
 
     def bytes(self, tile: Sequence[int]) -> int:
         """Scratchpad bytes for tiles of this extent."""
@@ -44,7 +46,9 @@ class Needs:
         return 2 if value in self.kernel.stores else 1
 
     def view_places(self, view: View, tile: Sequence[int]) -> int:
-        """One for a view whose tile is always the same, else two."""
+        """One for a view whose tile is always the same, else two; none for one of a resident buffer."""
+        if view.buffer in self.resident:
+            return 0
         changes = zip(self.kernel.extents, tile, repeated_axes(view), strict=True)
         return 2 if any(extent > step and not repeats for extent, step, repeats in changes) else 1
 
@@ -60,10 +64,12 @@ class Needs:
         return Places(self, values, tuple(views))
 
 
-def needs_of(kernel: Kernel) -> Needs:
+def needs_of(kernel: Kernel, resident: frozenset[Buffer] = frozenset()) -> Needs:
     """The values and the views that the steps of a kernel keep in the scratchpad."""
-    kept = tuple(value for value in range(len(kernel.nodes)) if not _streams(kernel, value))
-    return Needs(kernel, kept, tuple(kernel.views()))
+    values = range(len(kernel.nodes))
+    placed = {v for v in values if any(view.buffer in resident for view in kernel.stores.get(v, ()))}
+    kept = tuple(value for value in values if value not in placed and not _streams(kernel, value))
+    return Needs(kernel, kept, tuple(kernel.views()), resident)
 
 
 def _streams(kernel: Kernel, value: int) -> bool:
@@ -89,21 +95,28 @@ class Places:
     values: dict[int, Slots]
     views: tuple[Slots, ...]
 
-    def place_values(self, ranges: Sequence[Range]) -> dict[int, Placed]:
-        """Where the kept values of a tile go."""
+    def place_values(self, ranges: Sequence[Range], band: Band = WHOLE) -> dict[int, Placed]:
+        """Where the values of a tile go that are kept."""
         counts = counts_of(ranges)
         placed = {}
+        for value, views in self.needs.kernel.stores.items():
+            for view in views:
+                if view.buffer in band.places:
+                    placed[value] = band.place(view, ranges)
         for value, slots in self.values.items():
             dtype = self.needs.kernel.nodes[value].dtype
             address, _ = slots.place(tuple(ranges))
             placed[value] = Placed(address, dtype, dense_strides(counts, BYTES[dtype]))
         return placed
 
-    def load_views(self, assembly: Assembly, ranges: Sequence[Range]) -> list[Placed]:
+    def load_views(self, assembly: Assembly, ranges: Sequence[Range], band: Band = WHOLE) -> list[Placed]:
         """Brings the tiles of the views that the steps read into the scratchpad, unless they are there."""
         counts = counts_of(ranges)
         placed = []
         for view, slots in zip(self.needs.views, self.views, strict=True):
+            if view.buffer in band.places:
+                placed.append(band.place(view, ranges))
+                continue
             repeats = repeated_axes(view)
             own = tuple((0, 1) if repeat else span for span, repeat in zip(ranges, repeats, strict=True))
             strides = dense_strides(counts, view.buffer.element_bytes, repeats)
@@ -144,10 +157,15 @@ def run_steps(
 
 
 def store_values(
-    assembly: Assembly, kernel: Kernel, ranges: Sequence[Range], values: dict[int, Placed]
+    assembly: Assembly,
+    kernel: Kernel,
+    ranges: Sequence[Range],
+    values: dict[int, Placed],
+    band: Band = WHOLE,
 ) -> None:
     """Writes the values of a tile that nodes outside the kernel read."""
     for value, views in kernel.stores.items():
         assembly.layer = kernel.nodes[value].layer
         for view in views:
-            assembly.store(view, ranges, values[value])
+            if view.buffer not in band.places or view.buffer in band.stored:
+                assembly.store(view, ranges, values[value])
