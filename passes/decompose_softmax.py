@@ -3,7 +3,7 @@
 Run before the reductions (it emits `relax.max`) and before `passes.lower_unary`. With m the maximum along the
 axis, softmax = exp(x - m) · 1/Σ exp(x - m) and log-softmax = (x - m) - log Σ exp(x - m). A softmax that a
 model spells out without subtracting the maximum gets it subtracted: no table could hold the range of its
-exponentials.
+exponentials. A logarithm of a sum of exponentials likewise: m + log Σ exp(x - m).
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
-from passes.definitions import arguments_of, definition
+from passes.definitions import arguments_of, definition, operator_name
 from passes.float_rules import rewrite_float_calls
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, shape_of
+from passes.views import reshape
 
 _op = relax.op
 
@@ -81,10 +82,27 @@ def _divide(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     return _softmax(emitter, _op.nn.softmax(exponent[0], axis=axis))
 
 
+def _logarithm(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    """log Σ exp(x), over any axes, unless x is the difference to something already."""
+    summed = definition(emitter, call.args[0])
+    if summed is None or operator_name(summed) != "relax.sum":
+        return None
+    exponent = arguments_of(emitter, summed.args[0], "relax.exp")
+    if exponent is None or arguments_of(emitter, exponent[0], "relax.subtract") is not None:
+        return None
+    axes, x = summed.attrs.axis, exponent[0]
+    largest = emitter.emit(_op.max(x, axis=axes, keepdims=True))
+    powers = emitter.emit(_op.exp(emitter.emit(_op.subtract(x, largest))))
+    total = emitter.emit(_op.sum(powers, axis=axes, keepdims=bool(summed.attrs.keepdims)))
+    logarithm = emitter.emit(unary(emitter, total, "log"))
+    return _op.add(reshape(emitter, largest, shape_of(call)), logarithm)
+
+
 RULES: Mapping[str, Rule] = {
     "relax.nn.softmax": _softmax,
     "relax.nn.log_softmax": _log_softmax,
     "relax.divide": _divide,
+    "relax.log": _logarithm,
 }
 
 

@@ -57,3 +57,17 @@ def test_a_softmax_spelled_without_its_maximum_gets_it_subtracted() -> None:
     expected = np.exp(x - x.max(1, keepdims=True))
     # exp(300) is infinite in float32
     np.testing.assert_allclose(run(lowered, x)[0], expected / expected.sum(1, keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axes", [[1], [0, 1], None])
+def test_a_logarithm_of_a_sum_of_exponentials_subtracts_the_maximum_first(axes, keepdims: bool) -> None:
+    module = build_module(
+        lambda emitter, x: relax.op.log(relax.op.sum(relax.op.exp(x), axes, keepdims)), (3, 5)
+    )
+    x = random_array(3, 5) + 300.0
+    # exp(300) is infinite in float32
+    expected = np.logaddexp.reduce(
+        x.astype(np.float64), axis=tuple(axes) if axes else (0, 1), keepdims=keepdims
+    )
+    np.testing.assert_allclose(run(decompose_softmax(module), x)[0], expected, rtol=1e-6)
