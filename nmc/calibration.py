@@ -62,11 +62,11 @@ def _range_in(name: str, array: np.ndarray) -> TensorRange:
     low, high = float(np.min(array)), float(np.max(array))
     if np.isnan(low) or np.isnan(high):
         raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
-    ordinary = array[array > MINUS_INFINITY] if low < MINUS_INFINITY < high else array[:0]
+    masked = low < MINUS_INFINITY < high
     return TensorRange(
         max(low, -FLOAT32_HIGHEST),
         min(high, FLOAT32_HIGHEST),
-        float(ordinary.min()) if ordinary.size else None,
+        float(array[array > MINUS_INFINITY].min()) if masked else None,
     )
 
 

@@ -94,10 +94,13 @@ def checked_samples(
     return samples
 
 
-def checked_inputs(arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+def checked_inputs(
+    arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor], finite: bool = True
+) -> dict[str, np.ndarray]:
     """The arrays of one run in the inputs' element types: each of exactly the input's shape.
 
-    Raises one CalibrationError that lists every wrong name, shape, element type and value.
+    Raises one CalibrationError that lists every wrong name, shape, element type and value; `finite` says whether
+    infinities and NaN are wrong, as they are where floats become integers.
     """
     problems = _name_problems(arrays, inputs)
     values: dict[str, np.ndarray] = {}
@@ -110,7 +113,7 @@ def checked_inputs(arrays: Mapping[str, np.ndarray], inputs: Sequence[Tensor]) -
                 f"input '{tensor.name}' has shape {_text(array.shape)}, expected {_text(tensor.shape)}"
             )
             continue
-        found = _value_problem(array, tensor)
+        found = _value_problem(array, tensor, finite)
         if found:
             problems.append(found)
         else:
@@ -143,11 +146,11 @@ def _sample_shape_problem(array: np.ndarray, tensor: Tensor) -> str:
     return problem
 
 
-def _value_problem(array: np.ndarray, tensor: Tensor) -> str:
+def _value_problem(array: np.ndarray, tensor: Tensor, finite: bool = True) -> str:
     target = np.dtype(tensor.dtype)
     if not _convertible(array.dtype, target):
         return f"input '{tensor.name}' holds {array.dtype}, expected {tensor.dtype}"
-    if array.dtype.kind == "f":
+    if finite and array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             wrong = np.flatnonzero(~np.isfinite(array.astype(target)))
         if wrong.size:

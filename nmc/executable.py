@@ -50,10 +50,10 @@ class Executable:
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Runs the model once: one array for each input, of the input's shape; returns the outputs by name.
 
-        Raises CalibrationError, listing every problem, for a wrong name, shape or element type, and
-        for values that are not numbers.
+        Raises CalibrationError, listing every problem, for a wrong name, shape or element type, and, unless the
+        package runs a float level on the CPU, for values that are not finite.
         """
-        values = checked_inputs(inputs, self.inputs)
+        values = checked_inputs(inputs, self.inputs, finite=not self.manifest.runs_floats)
         results = self._backend.run([values[tensor.name] for tensor in self.inputs])
         return {tensor.name: result for tensor, result in zip(self.outputs, results, strict=True)}
 

@@ -152,6 +152,11 @@ class Manifest:
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
 
+    @property
+    def runs_floats(self) -> bool:
+        """Whether the package runs a float level on the CPU, rather than integers."""
+        return self.target == "cpu" and self.options.get("level") in (1, 2)
+
 
 class ManifestError(Exception):
     """A manifest that does not have the form above."""

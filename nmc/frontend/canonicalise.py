@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 
 from nmc.frontend.load import PROTOBUF_LIMIT_BYTES
+from nmc.frontend.precision import make_float32
 
 SILENT = 4
 """onnxruntime's log level above every message; its errors reach us as exceptions."""
@@ -53,6 +54,7 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     if not result.graph.node:  # all was folded into constants: the importer does that as well, with names
         return model
     _restore_names(result, {node.name for node in model.graph.node})
+    make_float32(result)  # function bodies that onnxruntime inlined may compute in double
     return result
 
 

@@ -28,12 +28,17 @@ def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     converted = onnx.ModelProto()
     converted.CopyFrom(model)
-    _convert_graph(converted.graph)
-    for function in converted.functions:
-        _convert_nodes(function.node)
+    make_float32(converted)
+    return converted
+
+
+def make_float32(model: onnx.ModelProto) -> None:
+    """What `to_float32` does, in place."""
+    _convert_graph(model.graph)
+    for function in model.functions:
+        nodes_to_float32(function.node)
         for attribute in function.attribute_proto:
             _convert_attribute(attribute)
-    return converted
 
 
 def _convert_graph(graph: onnx.GraphProto) -> None:
@@ -42,10 +47,11 @@ def _convert_graph(graph: onnx.GraphProto) -> None:
             _convert_type(value.type)
     for tensor in graph.initializer:
         _convert_tensor(tensor)
-    _convert_nodes(graph.node)
+    nodes_to_float32(graph.node)
 
 
-def _convert_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
+def nodes_to_float32(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Put float32 in place of every other float type in the attributes of nodes, in place."""
     for node in nodes:
         for attribute in node.attribute:
             _convert_attribute(attribute)

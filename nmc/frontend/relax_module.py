@@ -7,7 +7,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from nmc.errors import ModelError, UnsupportedOperatorError
+from nmc.errors import UnsupportedOperatorError
 from nmc.frontend.emitter import Emitter, dtype_of, shape_of
 from nmc.frontend.tvm_converters import substitute
 from nmc.frontend.values import Value
@@ -29,8 +29,6 @@ def build_module(
             raise UnsupportedOperatorError(
                 f"output {index} of the graph holds strings; outputs must be numbers"
             )
-        if 0 in shape_of(value):
-            raise ModelError(f"output {index} of the graph has no elements: its shape is {shape_of(value)}")
     live = _live(emitter.bindings, results)
     # Variables that leave the dataflow block are plain ones; constants and inputs get a variable of their
     # own.
@@ -48,12 +46,20 @@ def build_module(
         if isinstance(value, relax.Var) and value in outputs:
             returned.append(outputs[value])
         else:
-            expression: relax.Expr = emitter.expression(value)
+            expression = _returnable(emitter, value)
             variable = relax.Var("output", expression.ty)
             bindings.append(relax.VarBinding(variable, expression))
             returned.append(variable)
     module = _module(emitter, parameters, bindings, returned)
     return module, [(shape_of(value), dtype_of(value)) for value in results]
+
+
+def _returnable(emitter: Emitter, value: Value) -> relax.Expr:
+    """An input or a constant as an output; one without elements is made at run time, since no library can hold it."""
+    if isinstance(value, np.ndarray) and value.size == 0:
+        return relax.BlockBuilder().normalize(relax.op.zeros(value.shape, str(value.dtype)))
+    expression: relax.Expr = emitter.expression(value)
+    return expression
 
 
 def _renamed(expression: relax.Expr, renamed: Mapping[Any, relax.Var]) -> relax.Expr:
