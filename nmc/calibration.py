@@ -11,6 +11,7 @@ from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
 from passes.rewrite import bindings_of, callee_name, dtype_of
 from targets.cpu import interpret
+from targets.cpu.interpreter import Observer
 
 RANGE_KEEPING = frozenset(
     {
@@ -32,10 +33,15 @@ def synthetic_samples(inputs: Sequence[relax.Var], count: int = 4, seed: int = 0
     return [[_synthetic(generator, variable) for variable in inputs] for _ in range(count)]
 
 
-def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]]) -> dict[str, TensorRange]:
+def collect_ranges(
+    module: ir.IRModule,
+    samples: Iterable[Sequence[np.ndarray]],
+    observer: Observer = lambda _name, _array: None,
+) -> dict[str, TensorRange]:
     """The range of each float tensor of `main`, by variable name, over all samples.
 
-    Each sample holds one array a parameter. Raises CalibrationError when there is no sample, or when a tensor takes a
+    Each sample holds one array a parameter; `observer` is shown every tensor, too.
+    Raises CalibrationError when there is no sample, or when a tensor takes a
     value that is not a number.
     """
     main = module["main"]
@@ -44,6 +50,7 @@ def collect_ranges(module: ir.IRModule, samples: Iterable[Sequence[np.ndarray]])
     ranges: dict[str, TensorRange] = {}
 
     def observe(name: str, array: np.ndarray) -> None:
+        observer(name, array)
         if array.size and (name in measured or name in inputs):
             seen = _range_in(name, array)
             ranges[name] = ranges[name].union(seen) if name in ranges else seen

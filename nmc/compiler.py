@@ -13,6 +13,8 @@ from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
+from nmc.narrowing import narrow_products
+from nmc.operand_statistics import OperandStatistics
 from nmc.options import DEFAULT_SEGMENTS, Options
 from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import TensorFormat, TensorRange
@@ -20,6 +22,7 @@ from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.formats import plan_formats
 from passes.linearise import FittedTable, linearise
+from passes.narrow_products import NarrowProducts
 from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import QuantisedTensor, quantise
@@ -80,25 +83,38 @@ def compile_model(
     made = Compilation(imported, options, config, {"relax": module}, [("import", module)], module)
     if options.deepest_level == 1:
         return made
-    made, formats, tables = to_matrix_form(made, progress)
+    made, plan = to_matrix_form(made, progress)
     if options.deepest_level == 2:
         return made
-    made = to_integers(made, formats, tables, progress)
+    made = to_integers(made, plan, progress)
     return to_commands(made, progress) if options.target == "gemm-accel" else made
 
 
-def to_matrix_form(
-    made: Compilation, progress: Progress
-) -> tuple[Compilation, Mapping[str, TensorFormat], Mapping[str, FittedTable]]:
-    """Goes on to level 2: matrix form with a table for every function; also the formats and tables by variable."""
+@dataclass(frozen=True)
+class IntegerPlan:
+    """How level 2 becomes integers: by the names of its variables."""
+
+    formats: Mapping[str, TensorFormat]
+    tables: Mapping[str, FittedTable]
+    products: NarrowProducts
+
+
+def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, IntegerPlan]:
+    """Goes on to level 2: matrix form with a table for every function; also how it becomes integers."""
     options, stages = made.options, list(made.stages)
     progress("lowering to matrix form")
     exact = lower(made.imported.module, stages)
     progress("calibrating")
     samples, warnings = calibration_samples(made.imported, options)
-    ranges = collect_ranges(exact, samples)
+    operands = OperandStatistics(exact)
+    narrow = options.bits != 16
+    ranges = collect_ranges(exact, samples, *([operands.observe] if narrow else []))
     exact, ranges = expand_maximum(*bound_masks(exact, ranges))
-    formats = plan_formats(exact, ranges, options.bits)
+    formats = plan_formats(exact, ranges)
+    products: NarrowProducts = {}
+    if narrow:
+        progress("choosing 8-bit formats")
+        products = narrow_products(exact, operands, options.calibration_method)
     progress("fitting tables")
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
@@ -110,18 +126,13 @@ def to_matrix_form(
         tables=tuple(tables.values()),
         warnings=warnings,
     )
-    return made, formats, tables
+    return made, IntegerPlan(formats, tables, products)
 
 
-def to_integers(
-    made: Compilation,
-    formats: Mapping[str, TensorFormat],
-    tables: Mapping[str, FittedTable],
-    progress: Progress,
-) -> Compilation:
+def to_integers(made: Compilation, plan: IntegerPlan, progress: Progress) -> Compilation:
     """Goes on to level 3: everything of matrix form in integers, split into the accelerator's regions and the host's."""
     progress("quantising")
-    quantised, tensors = quantise(made.deepest, formats, tables)
+    quantised, tensors = quantise(made.deepest, plan.formats, plan.tables, plan.products)
     partitioned = verify_matrix_form(partition(quantised))
     fallback = find_fallback(partitioned)
     if made.options.require_full_offload and fallback:

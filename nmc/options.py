@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nmc.errors import ConfigError
+from nmc.quant.clipping import METHODS
 
 TARGETS = ("gemm-accel", "cpu")
 DATA_BITS = (8, 16)
@@ -24,6 +25,8 @@ class Options:
     calibration: Mapping[str, np.ndarray] | None = None
     """By input name, [samples, *shape]; None calibrates on seeded synthetic inputs, with a warning."""
     bits: int = 16
+    calibration_method: str = "min-max"
+    """How ranges of 8-bit operands are chosen: one of `nmc.quant.clipping.METHODS`."""
     pwl_segments: int | None = None
     pwl_granularity: float | None = None
     pwl_max_error: float | None = None
@@ -36,6 +39,11 @@ class Options:
             raise ConfigError(f"unknown target '{self.target}'; choose one of {', '.join(TARGETS)}")
         if self.bits not in DATA_BITS:
             raise ConfigError(f"data of {self.bits} bits is not possible; choose 8 or 16")
+        if self.calibration_method not in METHODS:
+            known = ", ".join(METHODS)
+            raise ConfigError(
+                f"there is no calibration method '{self.calibration_method}'; choose one of {known}"
+            )
         if self.level not in (1, 2, 3):
             raise ConfigError(f"there is no level {self.level} on the cpu; choose 1, 2 or 3")
         chosen = [v for v in (self.pwl_segments, self.pwl_granularity, self.pwl_max_error) if v is not None]

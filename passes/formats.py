@@ -1,8 +1,8 @@
 """Decides the integer format of every float tensor of a module in matrix form: its width and its scale.
 
-Narrow tensors (16 bits, or 8 where a product reads them in 8-bit mode) are the rule. A tensor is wide (32 bits) where
-16 bits would lose what matters: squares, arguments of functions whose input spans decades, residual sums that only
-normalisations read, differences inside a maximum, and the outputs of the model.
+Narrow tensors (16 bits) are the rule; products that read 8 bits convert what they read (`passes.narrow_products`). A
+tensor is wide (32 bits) where 16 bits would lose what matters: squares, arguments of functions whose input spans
+decades, residual sums that only normalisations read, differences inside a maximum, and the outputs of the model.
 """
 
 import math
@@ -28,9 +28,10 @@ from passes.rewrite import (
 
 WIDE_BITS = 32
 
-HEADROOM = {8: 1.0, 16: 2.0, 32: 2.0}
-"""How much larger than the calibrated range a format's range is, by bits: data not seen in calibration may exceed it,
-and the wider the format, the less that costs."""
+NARROW_BITS = 16
+
+HEADROOM = 2.0
+"""How much larger than the calibrated range a format's range is: data not seen in calibration may exceed it."""
 
 WIDE_RATIO = 16.0
 """A function of decades whose result spans more than this ratio keeps its result wide."""
@@ -42,19 +43,18 @@ class FormatPlan:
 
     module: ir.IRModule
     ranges: Ranges
-    bits: int
     definitions: dict[str, relax.VarBinding] = field(default_factory=dict)
     consumers: dict[str, list[relax.VarBinding]] = field(default_factory=lambda: defaultdict(list))
     formats: dict[str, TensorFormat] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
 
 
-def plan_formats(module: ir.IRModule, ranges: Ranges, bits: int) -> dict[str, TensorFormat]:
-    """The format of each float tensor of `main` by variable name; `bits` is 8 or 16.
+def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]:
+    """The format of each float tensor of `main` by variable name.
 
     The module is in matrix form with exact functions and without maxima.
     """
-    plan = FormatPlan(module, effective_ranges(module, ranges), bits)
+    plan = FormatPlan(module, effective_ranges(module, ranges))
     main = module["main"]
     for binding in bindings_of(main):
         plan.definitions[binding.var.name] = binding
@@ -215,9 +215,9 @@ def scalar_factor(call: relax.Call) -> tuple[relax.Var | None, float]:
 
 def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
     """The format that the tensor's own range asks for."""
-    bits = WIDE_BITS if _is_wide(plan, name) else _narrow_bits(plan, name)
+    bits = WIDE_BITS if _is_wide(plan, name) else NARROW_BITS
     span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
-    bound = min(span.magnitude * HEADROOM[bits], 3.0e38)
+    bound = min(span.magnitude * HEADROOM, 3.0e38)
     if _is_whole(plan, name):
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, 1.0) / (2 ** (bits - 1) - 1))), bits)
     return TensorFormat(scale_for(-bound, bound, bits), bits)
@@ -237,10 +237,3 @@ def _is_wide(plan: FormatPlan, name: str) -> bool:
     if span is None or definition is None or span.low <= 0.0 or span.high / span.low < WIDE_RATIO:
         return False
     return _spans_decades(plan, definition.value)
-
-
-def _narrow_bits(plan: FormatPlan, name: str) -> int:
-    """8 bits only where a product reads the tensor: the steps between products keep 16."""
-    if plan.bits == 16 or not any(_reads_into_product(plan, c) for c in plan.consumers[name]):
-        return 16
-    return 8

@@ -7,6 +7,7 @@ the host, each between a dequantisation and a quantisation. Needs the formats of
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from tvm import ir, relax
@@ -19,6 +20,7 @@ from passes.matrix_form import elementwise, host
 from passes.matrix_form.im2col import IM2COL, im2col, window_of
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.pwl import FLOAT_PWL, pwl
+from passes.narrow_products import NARROW_BITS, Narrower, NarrowProduct, NarrowProducts
 from passes.quantise_gemm import Quantity, activation_product, constant_format, weights_product
 from passes.rewrite import (
     Emitter,
@@ -45,8 +47,13 @@ class QuantiserState:
     formats: Mapping[str, TensorFormat]
     tables: Mapping[str, FittedTable]
     biases: Mapping[str, relax.VarBinding]
+    products: NarrowProducts
+    narrower: Narrower = field(init=False)
     integers: dict[str, Quantity] = field(default_factory=dict)
     values: dict[str, relax.Expr] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.narrower = Narrower(self.module, self.emitter, lambda source: _quantity(self, source))
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,18 @@ class QuantisedTensor:
 
 
 def quantise(
-    module: ir.IRModule, formats: Mapping[str, TensorFormat], tables: Mapping[str, FittedTable]
+    module: ir.IRModule,
+    formats: Mapping[str, TensorFormat],
+    tables: Mapping[str, FittedTable],
+    products: NarrowProducts = MappingProxyType({}),
 ) -> tuple[ir.IRModule, dict[str, QuantisedTensor]]:
-    """The module with every operation of matrix form in integers, and what became of each float tensor, by name."""
+    """The module with every operation of matrix form in integers, and what became of each float tensor, by name.
+
+    `products` are those that have 8-bit operands.
+    """
     main = module["main"]
     emitter = Emitter(relax.BlockBuilder(module))
-    state = QuantiserState(module, emitter, formats, tables, _fusible_biases(module))
+    state = QuantiserState(module, emitter, formats, tables, _fusible_biases(module), products)
     for parameter in main.params:
         state.values[parameter.name] = parameter
     for binding in bindings_of(main):
@@ -220,18 +233,41 @@ def _matmul(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) 
         addition = state.biases[target]
         constant = next(v for a in addition.value.args if (v := constant_value(a)) is not None)
         target, bias = addition.var.name, constant.reshape((1,) * (3 - constant.ndim) + constant.shape)
-    a, form = _quantity(state, call.args[0]), state.formats[target]
-    weights = constant_value(call.args[1])
-    if weights is not None:
-        product = weights_product(state.emitter, a, weights, bias, form, 8 if a.format.bits == 8 else 16)
-        if product is None:
-            product = weights_product(state.emitter, _narrowed(state, a), weights, bias, form, 16)
-    else:
-        b = _narrowed(state, _quantity(state, call.args[1]))
-        product = activation_product(state.emitter, _narrowed(state, a), b, bias, form)
+    form, narrow = state.formats[target], state.products.get(binding.var.name)
+    product = _narrow_product(state, call, narrow, bias, form) if narrow is not None else None
+    if product is None:
+        product = _wide_product(state, call, bias, form)
     if target != binding.var.name and product is not None:
         state.integers[target] = product
     return product
+
+
+def _wide_product(
+    state: QuantiserState, call: relax.Call, bias: np.ndarray, form: TensorFormat
+) -> Quantity | None:
+    a, weights = _quantity(state, call.args[0]), constant_value(call.args[1])
+    if weights is None:
+        b = _narrowed(state, _quantity(state, call.args[1]))
+        return activation_product(state.emitter, _narrowed(state, a), b, bias, form)
+    product = weights_product(state.emitter, a, weights, bias, form, CONSTANT_BITS)
+    if product is None:
+        product = weights_product(state.emitter, _narrowed(state, a), weights, bias, form, CONSTANT_BITS)
+    return product
+
+
+def _narrow_product(
+    state: QuantiserState, call: relax.Call, narrow: NarrowProduct, bias: np.ndarray, form: TensorFormat
+) -> Quantity | None:
+    a, weights = state.narrower.operand(call.args[0], narrow.left), constant_value(call.args[1])
+    if narrow.correction is not None:
+        bias = bias + narrow.correction[:, None, :]
+    if weights is None or narrow.right is not None:
+        assert weights is None and narrow.right is not None, "a plan is made for the product it is used for"
+        b = state.narrower.operand(call.args[1], narrow.right)
+        return activation_product(state.emitter, a, b, bias, form)
+    if narrow.row_factors is not None:
+        weights = weights * narrow.row_factors[:, :, None]
+    return weights_product(state.emitter, a, weights, bias, form, NARROW_BITS, narrow.left.zero)
 
 
 def _addition(sign: float) -> Handler:

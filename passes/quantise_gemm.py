@@ -14,6 +14,9 @@ from passes.rewrite import Emitter, shape_of
 ACCUMULATOR_LIMIT = 2.0**46
 """Sums of products stay below this, and biases too, so that their sum is below 2^47."""
 
+LARGEST_RATIO = 2.0**13
+"""Steps of the result for one of the sum of products: a multiplier is capped from twice as many on, and more say nothing."""
+
 LEAST_WEIGHT_STEPS = 64
 """Weights with fewer steps than this to their largest value are too coarse."""
 
@@ -40,27 +43,33 @@ def weights_product(
     bias: NDArray[np.floating],
     form: TensorFormat,
     bits: int,
+    zero: int = 0,
 ) -> Quantity | None:
     """a [G, M, K] times constant weights [G, K, N] plus bias, broadcastable to [G, 1, N], in `form`.
 
-    Each column of the weights has a scale of its own, coarse enough that the sum of products cannot overflow. None when
-    that would leave the weights too few steps, as it does for wide activations and weights that are not a plain sum.
+    `zero` is the integer of `a` that stands for 0. Each column of the weights has a scale of its own, coarse enough that
+    the sum of products cannot overflow. None when that would leave the weights too few steps, as it does for wide
+    activations and weights that are not a plain sum.
     """
-    steps = _column_scales(weights.astype(np.float64), 2.0 ** (a.format.bits - 1), bits)
+    steps = column_scales(weights.astype(np.float64), a.format.bits, bits)
     if steps is None:
         return None
     least = np.abs(bias) / (a.format.scale * ACCUMULATOR_LIMIT)
     steps = np.maximum(steps, np.broadcast_to(least, steps.shape))
-    integers = np.floor(weights / steps + 0.5).astype(np.int64)
+    integers = nearest_steps(weights, steps)
     dtype = "int8" if bits == 8 else "int16"
     b = emitter.constant(integers, dtype)
-    return _product(emitter, a, b, steps[:, 0, :], bias, form)
+    return _product(emitter, a, b, steps[:, 0, :], bias, form, -zero * integers.sum(axis=1))
 
 
-def _column_scales(
-    weights: NDArray[np.float64], highest_input: float, bits: int
-) -> NDArray[np.float64] | None:
-    """The scale of each column, [G, 1, N]; weights [G, K, N]."""
+def nearest_steps(weights: NDArray[np.floating], steps: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The integers that stand for weights [G, K, N] in steps [G, 1, N]."""
+    return np.floor(weights / steps + 0.5).astype(np.int64)
+
+
+def column_scales(weights: NDArray[np.float64], input_bits: int, bits: int) -> NDArray[np.float64] | None:
+    """The scale of each column of weights [G, K, N], as [G, 1, N]; None when `bits` are too few for them."""
+    highest_input = 2.0 ** (input_bits - 1)
     largest = np.abs(weights).max(axis=1, keepdims=True)
     largest = np.where(largest == 0.0, 1.0, largest)
     highest = float(2 ** (bits - 1) - 1)
@@ -92,14 +101,19 @@ def _product(
     emitter: Emitter,
     a: Quantity,
     b: relax.Expr,
-    column_scales: NDArray[np.float64],
+    b_scales: NDArray[np.float64],
     bias: NDArray[np.floating],
     form: TensorFormat,
+    offsets: NDArray[np.int64] | None = None,
 ) -> Quantity:
-    sets = max(column_scales.shape[0], bias.shape[0])
-    shape = (sets, column_scales.shape[1])
-    scales = np.broadcast_to(a.format.scale * column_scales, shape)
+    """a·b plus the bias, and integers [G, N] added to the sums, in `form` or a coarser one that the sums can reach."""
+    sets = max(b_scales.shape[0], bias.shape[0])
+    shape = (sets, b_scales.shape[1])
+    scales = np.broadcast_to(a.format.scale * b_scales, shape)
+    form = TensorFormat(max(form.scale, float(scales.max()) / LARGEST_RATIO), form.bits)
     levels = np.floor(np.broadcast_to(bias[:, 0, :], shape) / scales + 0.5)
+    if offsets is not None:
+        levels = levels + offsets
     levels = np.clip(levels, -ACCUMULATOR_LIMIT, ACCUMULATOR_LIMIT)
     multiplier, shift = fixed_point.multipliers_and_shifts(scales / form.scale)
     product = gemm(

@@ -19,15 +19,15 @@ Arrays = dict[str, np.ndarray]
 
 
 @cache
-def checked(name: str) -> CheckReport:
+def checked(name: str, bits: int = 16) -> CheckReport:
     """The model, compiled with its calibration data and checked at every level on its test data."""
     model = models.get(name)
-    return check_model(model.onnx_path(), options_for(model), first(model.test(), samples_of(name)))
+    return check_model(model.onnx_path(), options_for(model, bits), first(model.test(), samples_of(name)))
 
 
-def options_for(model: Model) -> Options:
+def options_for(model: Model, bits: int) -> Options:
     """Default options, with the model's shapes and calibration data."""
-    return Options(shapes=dict(model.shapes), calibration=dict(model.calibration()))
+    return Options(shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits)
 
 
 def samples_of(name: str) -> int | None:
@@ -70,6 +70,16 @@ def test_a_trained_model_keeps_its_accuracy(name: str) -> None:
         model.metric(report.outputs[level], model.labels()) for level in (REFERENCE, "accelerator")
     )
     assert after >= before - 0.002
+
+
+@pytest.mark.parametrize("name", ["cnn", "gcn"])
+def test_at_8_bits_a_trained_model_loses_at_most_half_a_point(name: str) -> None:
+    model, report = models.get(name), checked(name, bits=8)
+    before, after = (
+        model.metric(report.outputs[level], model.labels()) for level in (REFERENCE, "accelerator")
+    )
+    assert report.bit_exact
+    assert after >= before - 0.005
 
 
 def test_efficientnet_keeps_its_logits_and_its_decisions() -> None:

@@ -43,6 +43,12 @@ Calibrate = Annotated[
     ),
 ]
 Bits = Annotated[int, typer.Option(metavar="8|16", help="Width of data on the accelerator.")]
+CalibrationMethod = Annotated[
+    str,
+    typer.Option(
+        metavar="min-max|percentile|entropy|mse", help="How much of a range 8-bit operands stand for."
+    ),
+]
 Segments = Annotated[
     int | None, typer.Option("--pwl-segments", metavar="N", help="Segments a table.", show_default=False)
 ]

@@ -17,7 +17,7 @@ from nmc.quant.fixed_point import (
     saturate,
     uniform_address,
 )
-from nmc.quant.ranges import scale_for, scale_for_histogram
+from nmc.quant.ranges import scale_for
 
 __all__ = [
     "QuantisationError",
@@ -35,6 +35,5 @@ __all__ = [
     "requantise",
     "saturate",
     "scale_for",
-    "scale_for_histogram",
     "uniform_address",
 ]

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nmc.errors import CalibrationError
 
@@ -22,27 +21,6 @@ def scale_for(lo: float, hi: float, bits: int) -> float:
     if scale > float(np.finfo(np.float32).max):
         raise CalibrationError(f"the range [{lo:g}, {hi:g}] is beyond float32; check the model for overflow")
     return _float32_at_least(scale)
-
-
-def scale_for_histogram(counts: ArrayLike, edges: ArrayLike, bits: int) -> float:
-    """The scale with the least expected squared error, rounding and clipping together, under a histogram.
-
-    counts is [n], edges [n+1] ascending. Rounding costs scale^2/12 for each value inside the range; a value
-    outside costs its distance to the range. At 16 bits this is nearly always the whole range; at 8 bits it
-    clips long thin tails.
-    """
-    counts, edges = np.asarray(counts, np.float64), np.asarray(edges, np.float64)
-    if counts.sum() <= 0:
-        return scale_for(float(edges[0]), float(edges[-1]), bits)
-    used = counts > 0
-    magnitudes = np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))[used]
-    weights = counts[used] / counts.sum()
-    steps = (1 << (bits - 1)) - 1
-    thresholds = np.linspace(magnitudes.max() / 64, magnitudes.max(), 256)
-    clipped = np.maximum(magnitudes[None, :] - thresholds[:, None], 0.0)
-    inside = np.where(clipped == 0, (thresholds[:, None] / steps) ** 2 / 12, clipped**2)
-    best = thresholds[int(np.argmin(inside @ weights))]
-    return scale_for(-float(best), float(best), bits)
 
 
 def _float32_at_least(value: float) -> float:

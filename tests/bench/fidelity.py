@@ -1,4 +1,4 @@
-"""What all models keep of onnxruntime's results at 16 bits: `python -m tests.bench.fidelity`."""
+"""What all models keep of onnxruntime's results at 16 and at 8 bits: `python -m tests.bench.fidelity`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ class Fidelity:
     """One row: the metric of onnxruntime and of the accelerator, and the smallest cosine of any sample's output."""
 
     model: str
+    bits: int
     samples: int
     metric: str
     onnxruntime: float
@@ -32,23 +33,24 @@ class Fidelity:
 def main() -> None:
     """Measures, prints the table and writes build/bench/fidelity.json."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    rows = [measure(name) for name in models.NAMES]
+    rows = [measure(name, bits) for bits in (16, 8) for name in models.NAMES]
     print(table(rows))
     (DIRECTORY / "fidelity.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-def measure(name: str) -> Fidelity:
+def measure(name: str, bits: int) -> Fidelity:
     """Checks one model on its test set."""
     model = models.get(name)
     count = MOST_SAMPLES if name == "magika" else None
     data = {key: array[:count] for key, array in model.test().items()}
     labels = model.labels()[:count]
-    options = Options(shapes=dict(model.shapes), calibration=dict(model.calibration()))
+    options = Options(shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits)
     report = check_model(model.onnx_path(), options, data)
     ((_, expected),) = report.outputs[REFERENCE].items()
     ((_, actual),) = report.outputs[ACCELERATOR].items()
     return Fidelity(
         model=name,
+        bits=bits,
         samples=report.samples,
         metric=model.metric_name,
         onnxruntime=model.metric(report.outputs[REFERENCE], labels),
@@ -68,11 +70,11 @@ def smallest_cosine(expected: np.ndarray, actual: np.ndarray) -> float:
 def table(rows: list[Fidelity]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| model | samples | metric | onnxruntime | accelerator | same top-1 | smallest cosine | bit-exact |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | bits | samples | metric | onnxruntime | accelerator | same top-1 | smallest cosine | bit-exact |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.model} | {row.samples} | {row.metric} | {row.onnxruntime:.1%} | {row.accelerator:.1%} "
+        f"| {row.model} | {row.bits} | {row.samples} | {row.metric} | {row.onnxruntime:.1%} | {row.accelerator:.1%} "
         f"| {row.same_top1:.1%} | {row.smallest_cosine:.6f} | {'yes' if row.bit_exact else 'NO'} |"
         for row in rows
     ]

@@ -71,7 +71,7 @@ def test_expanding_the_maximum_after_clipping_stays_accurate_in_floats(calibrate
 
 def test_the_scores_keep_the_precision_of_their_own_range(calibrated) -> None:
     module, _, ranges = calibrated
-    formats = plan_formats(*expand_maximum(*bound_masks(module, ranges)), bits=16)
+    formats = plan_formats(*expand_maximum(*bound_masks(module, ranges)))
     assert formats["y#2"].scale < 2.0**-9
 
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nmc.errors import CalibrationError
-from nmc.quant import quantise, scale_for, scale_for_histogram
+from nmc.quant import quantise, scale_for
 
 MAGNITUDES = st.floats(-1e30, 1e30)
 
@@ -41,15 +41,3 @@ def test_a_range_that_is_no_interval_is_refused(lo: float, hi: float) -> None:
 def test_a_range_beyond_float32_is_refused() -> None:
     with pytest.raises(CalibrationError, match="beyond float32"):
         scale_for(0.0, 1e77, 16)
-
-
-def test_a_rare_outlier_is_clipped_at_eight_bits_and_kept_at_sixteen() -> None:
-    edges = np.linspace(-100, 100, 2001)
-    counts = 1e6 * np.exp(-0.5 * (edges[:-1] + 0.05) ** 2)
-    counts[-1] = 1.0
-    assert scale_for_histogram(counts, edges, 8) < 10 / 127
-    assert scale_for_histogram(counts, edges, 16) > 0.99 * 100 / 32767
-
-
-def test_an_empty_histogram_falls_back_on_its_edges() -> None:
-    assert scale_for_histogram(np.zeros(4), np.linspace(-2, 1, 5), 8) == scale_for(-2, 1, 8)
