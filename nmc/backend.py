@@ -31,7 +31,8 @@ class Prepared(BackendRep):
         """`options` are those of `nmc.options.Options` without shapes, constants and calibration data."""
         self._model = model
         self._options = options
-        self._names = [value.name for value in real_inputs(model.graph)]
+        self.names = tuple(value.name for value in real_inputs(model.graph))
+        """The names of the inputs in the order in which `run` takes them."""
         self._bound: dict[str, np.ndarray] = {}
         self._executable: Executable | None = None
         self.compilation: Compilation | None = None
@@ -50,7 +51,7 @@ class Prepared(BackendRep):
         """
         given = {
             name: _single_precision(np.asarray(value))
-            for name, value in zip(self._names, inputs, strict=False)
+            for name, value in zip(self.names, inputs, strict=False)
             if value is not None
         }
         if self._executable is None:

@@ -149,7 +149,8 @@ def _to_accelerator(tensor: BorderTensor, value: np.ndarray) -> np.ndarray:
     if tensor.scale is None:
         # always a copy: DLPack takes only writable arrays, though nothing writes to this one
         return np.array(value, dtype, order="C")
-    return fixed_point.quantise(value, tensor.scale, dtype.itemsize * 8).astype(dtype)
+    # numpy turns a result without axes into a scalar, which has no memory to hand over
+    return np.asarray(fixed_point.quantise(value, tensor.scale, dtype.itemsize * 8).astype(dtype))
 
 
 def _from_accelerator(tensor: BorderTensor, value: np.ndarray, user: PackageTensor) -> np.ndarray:

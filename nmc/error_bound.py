@@ -1,0 +1,228 @@
+"""How far the integers of level 3 can be from the exact functions, element by element: running error analysis.
+
+The bound follows a model's operations on given inputs (Higham, Accuracy and Stability of Numerical Algorithms, section
+3.3). A centre goes through the float operations of level 2, cut to what each format holds; around it a spread grows: each
+operation passes on those of its operands, as far as its derivative lets it, and adds a step of its result's format. At the
+outputs the bound is the spread and the distance of the centre from the exact functions, which is what tables cost.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import relax
+
+from nmc.compiler import Compilation
+from passes.matrix_form.im2col import IM2COL
+from passes.matrix_form.moves import MOVES
+from passes.matrix_form.pwl import FLOAT_PWL
+from passes.quantise_gemm import column_scales
+from passes.rewrite import bindings_of, callee_name, constant_value, dtype_of
+from targets.cpu.interpreter import Step, interpret
+
+Array = np.ndarray
+
+NARROW_BITS = 16
+PROBES = np.linspace(-1.0, 1.0, 17)
+"""Where in the interval of a table's argument it is evaluated, from end to end."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What integers stand for: values within `spread` of `centre`; both have the tensor's shape."""
+
+    centre: Array
+    spread: Array
+    scale: float
+    bits: int
+
+    def narrowed(self) -> "Operand":
+        """The operand in at most 16 bits, as a product of two activations reads it."""
+        if self.bits <= NARROW_BITS:
+            return self
+        scale = self.scale * 2.0 ** (self.bits - NARROW_BITS)
+        return Operand(self.centre, self.spread + scale / 2, scale, NARROW_BITS)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of level 2, how to evaluate it, the name of its result, and the result's centre."""
+
+    step: Step
+    call: relax.Call
+    name: str
+    centre: Array
+
+
+def error_bounds(compilation: Compilation, inputs: Sequence[Array]) -> list[Array]:
+    """For each output, of its shape, a bound on |integers · scale - exact functions| for these inputs.
+
+    The compilation must have gone down to level 3 with every operator in matrix form; raises ValueError otherwise.
+    """
+    analysis = _Analysis(compilation, inputs)
+    module = compilation.levels["matrix_form"]
+    for step, binding in zip(interpret(module).steps, bindings_of(module["main"]), strict=True):
+        analysis.visit(step, binding)
+    result = bindings_of(module["main"])[-1].value
+    fields = result.fields if isinstance(result, relax.Tuple) else [result]
+    found = [analysis.operand(field) for field in fields]
+    exact = interpret(dict(compilation.stages)["expand_maximum"]).run(inputs)
+    wanted = exact if isinstance(exact, tuple) else (exact,)
+    return [
+        np.abs(value.astype(np.float64) - operand.centre) + operand.spread
+        for value, operand in zip(wanted, found, strict=True)
+    ]
+
+
+class _Analysis:
+    def __init__(self, compilation: Compilation, inputs: Sequence[Array]) -> None:
+        self._module = compilation.levels["matrix_form"]
+        self._tensors = compilation.tensors
+        quantised = bindings_of(compilation.levels["quantised"]["main"])
+        self._bits = {
+            b.var.name: np.dtype(dtype_of(b.var)).itemsize * 8 for b in quantised if _is_tensor(b.var)
+        }
+        self._operands: dict[str, Operand] = {}
+        for parameter, value in zip(self._module["main"].params, inputs, strict=True):
+            self._store(parameter.name, value, np.zeros(value.shape), rounds=value.dtype.kind == "f")
+
+    def operand(self, expr: relax.Expr) -> Operand:
+        """What an expression stands for; a constant is off by what rounding to its own format costs."""
+        value = constant_value(expr)
+        if value is None:
+            return self._operands[expr.name]
+        return _constant(value)
+
+    def summand(self, expr: relax.Expr, other: relax.Expr, name: str) -> Operand:
+        """An operand of an addition: a constant is cut to what the sum can tell apart."""
+        value = constant_value(expr)
+        if value is None or constant_value(other) is not None:
+            return self.operand(expr)
+        form, beside = self._format(name), self.operand(other)
+        reach = sum(scale * 2.0 ** (bits - 1) for scale, bits in (form, (beside.scale, beside.bits)))
+        return _constant(np.clip(value, -reach, reach))
+
+    def visit(self, step: Step, binding: relax.VarBinding) -> None:
+        """Finds centre and spread of one binding."""
+        value, name = binding.value, binding.var.name
+        if isinstance(value, relax.Tuple):
+            return
+        if not isinstance(value, relax.Call):
+            self._operands[name] = self.operand(value)
+            return
+        rule = RULES.get(callee_name(self._module, value))
+        if rule is None:
+            raise ValueError(f"{callee_name(self._module, value)} of '{name}' is no operation of matrix form")
+        centres = {v: self._operands[v.name].centre for v in relax.analysis.free_vars(value) if _is_tensor(v)}
+        centre = step.compute(centres)
+        operation = Operation(step, value, name, centre)
+        self._store(name, centre, rule(self, operation), self._rounds(value, name))
+
+    def moved(self, step: Step, call: relax.Call) -> Array:
+        """The spreads of a move's operands, moved as their values are."""
+        variables = [v for v in relax.analysis.free_vars(call) if _is_tensor(v)]
+        values = {v: self._operands[v.name].centre for v in variables}
+        floats = [v for v in variables if values[v].dtype.kind == "f"]
+        spreads = {v: self._operands[v.name].spread for v in floats}
+        with_spread = step.compute({**values, **spreads})
+        without = step.compute({**values, **{v: np.zeros_like(spreads[v]) for v in floats}})
+        return np.abs(np.asarray(with_spread, np.float64) - without)
+
+    def _rounds(self, call: relax.Call, name: str) -> bool:
+        """Whether the result is computed, or moved into another format."""
+        if callee_name(self._module, call) not in MOVES | {IM2COL}:
+            return True
+        sources = [v.name for v in relax.analysis.free_vars(call) if v.name in self._tensors]
+        return any(self._tensors[source].scale != self._scale(name) for source in sources)
+
+    def _scale(self, name: str) -> float:
+        return self._tensors[name].scale if name in self._tensors else 0.0
+
+    def _format(self, name: str) -> tuple[float, int]:
+        if name not in self._tensors:
+            return 0.0, 32
+        return self._scale(name), self._bits.get(self._tensors[name].variable, 32)
+
+    def _store(self, name: str, centre: Array, spread: Array, rounds: bool) -> None:
+        scale, bits = self._format(name)
+        if rounds and scale:
+            highest = scale * (2.0 ** (bits - 1) - 1)
+            centre = np.clip(centre, -highest, highest)
+            spread = spread + scale  # half a step of rounding, and as much for the rounding of multipliers
+        self._operands[name] = Operand(centre, np.broadcast_to(spread, centre.shape), scale, bits)
+
+
+def _is_tensor(variable: relax.Var) -> bool:
+    return isinstance(variable.ty, relax.TensorType)
+
+
+def _constant(value: Array) -> Operand:
+    scale = float(np.abs(value).max(initial=0.0)) / (2 ** (NARROW_BITS - 1) - 1)
+    whole = value.dtype.kind != "f" or scale == 0.0
+    spread = np.zeros(value.shape) if whole else _rounding(value.astype(np.float64), scale)
+    return Operand(value, spread, scale, NARROW_BITS)
+
+
+def _rounding(value: Array, scale: float) -> Array:
+    """How far the nearest whole number of steps is."""
+    return np.abs(np.round(value / scale) * scale - value) + 2.0**-40 * np.abs(value)
+
+
+def _sum(analysis: _Analysis, operation: Operation) -> Array:
+    first, second = operation.call.args
+    a = analysis.summand(first, second, operation.name)
+    b = analysis.summand(second, first, operation.name)
+    return a.spread + b.spread
+
+
+def _product(analysis: _Analysis, operation: Operation) -> Array:
+    a, b = (analysis.operand(argument) for argument in operation.call.args)
+    if a.bits > NARROW_BITS and b.bits > NARROW_BITS:
+        a, b = a.narrowed(), b.narrowed()
+    return np.abs(a.centre) * b.spread + a.spread * np.abs(b.centre) + a.spread * b.spread
+
+
+def _matrix_product(analysis: _Analysis, operation: Operation) -> Array:
+    a, b = (analysis.operand(argument) for argument in operation.call.args)
+    weights = constant_value(operation.call.args[1])
+    if weights is None:
+        a, b = a.narrowed(), b.narrowed()
+        b_spread = b.spread
+    else:
+        steps = column_scales(weights.astype(np.float64), a.bits, NARROW_BITS)
+        if steps is None:
+            a = a.narrowed()
+            steps = column_scales(weights.astype(np.float64), a.bits, NARROW_BITS)
+        b_spread = np.broadcast_to(0.0 if steps is None else steps / 2, weights.shape)
+    return np.abs(a.centre).astype(np.float64) @ b_spread + a.spread @ (np.abs(b.centre) + b_spread)
+
+
+def _table(analysis: _Analysis, operation: Operation) -> Array:
+    """How far from its value at the centre the table gets anywhere in the interval of its argument."""
+    x = analysis.operand(operation.call.args[0])
+    probes = (
+        operation.step.compute({operation.call.args[0]: (x.centre + p * x.spread).astype(np.float32)})
+        for p in PROBES
+    )
+    worst = np.zeros(operation.centre.shape)
+    for probe in probes:
+        worst = np.maximum(worst, np.abs(probe.astype(np.float64) - operation.centre))
+    return worst
+
+
+def _move(analysis: _Analysis, operation: Operation) -> Array:
+    return analysis.moved(operation.step, operation.call)
+
+
+Rule = Callable[[_Analysis, Operation], Array]
+
+RULES: Mapping[str, Rule] = {
+    "relax.add": _sum,
+    "relax.subtract": _sum,
+    "relax.multiply": _product,
+    "relax.matmul": _matrix_product,
+    FLOAT_PWL: _table,
+    IM2COL: _move,
+    **dict.fromkeys(MOVES, _move),
+}
+"""How each operation of matrix form passes on the spreads of its operands."""
