@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import prod
 from typing import Any
 
+from nmc.manifest import Product
 from nmc.package import Package
 from nmc.text import bytes_text, console, count_text, table
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
@@ -60,7 +60,8 @@ def profile_package(package: Package) -> Profile:
     config = manifest.accelerator.config
     cells = config["rows"] * config["columns"]
     operators = {layer.name: layer.operator for layer in manifest.layers}
-    layers = tuple(_layer(work, operators, cells) for work in _works(times))
+    macs_of = _macs_of_layers(manifest.products)
+    layers = tuple(_layer(work, operators, macs_of.get(work.name, 0), cells) for work in _works(times))
     cycles, macs = sum(time.cycles for time in times), sum(layer.macs for layer in layers)
     return Profile(
         cycles=cycles,
@@ -80,7 +81,6 @@ class _Work:
 
     name: str
     cycles: int = 0
-    macs: int = 0
     dram_bytes: int = 0
     fused: dict[str, None] = field(default_factory=dict)
     """The layers it does the work of, in order: itself, and those that run in the chains of its drains."""
@@ -98,7 +98,6 @@ def _works(times: Sequence[RegionTime]) -> list[_Work]:
             work.fused |= {item.layer: None}
             work.cycles += max(0, item.end - latest)
             latest = max(latest, item.end)
-            work.macs += macs_of_command(item.command)
             work.dram_bytes += item.dram_bytes
             work.busy[item.unit] += item.busy
         if time.commands:
@@ -120,14 +119,15 @@ def fused_layers(commands: Sequence[CommandTime]) -> dict[str, str]:
     return {layer: head for layer, head in heads.items() if layer not in independent}
 
 
-def macs_of_command(command: isa.Command) -> int:
-    """The multiply-adds of a command; element-wise products that are not summed are none."""
-    if isinstance(command, isa.Gemm):
-        return command.m * command.k * command.n
-    return prod(command.counts) if isinstance(command, isa.Mac) else 0
+def _macs_of_layers(products: Sequence[Product]) -> dict[str, int]:
+    """The multiply-adds of each layer: those of the model, not the products with zeros that a mapping adds."""
+    macs: dict[str, int] = {}
+    for each in products:
+        macs[each.layer] = macs.get(each.layer, 0) + each.groups * each.rows * each.depth * each.columns
+    return macs
 
 
-def _layer(work: _Work, operators: Mapping[str, str], cells: int) -> LayerProfile:
+def _layer(work: _Work, operators: Mapping[str, str], macs: int, cells: int) -> LayerProfile:
     unit = max(work.busy, key=lambda name: work.busy[name])
     # beside other layers a layer can keep the array busy for longer than it moves the end
     span = max(work.cycles, work.busy[ARRAY])
@@ -135,8 +135,8 @@ def _layer(work: _Work, operators: Mapping[str, str], cells: int) -> LayerProfil
         name=work.name,
         op=" + ".join(filter(None, (operators.get(name, "") for name in work.fused))),
         cycles=work.cycles,
-        macs=work.macs,
-        utilization=work.macs / (cells * span) if span else 0.0,
+        macs=macs,
+        utilization=macs / (cells * span) if span else 0.0,
         bound=unit if 2 * work.busy[unit] >= work.cycles else LATENCY,
         dram_bytes=work.dram_bytes,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 DIMENSIONS = 5
 NONE = 0xFFFFFFFF
 """The address of an operand that is absent."""
@@ -84,13 +84,14 @@ class Operand:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a compute command's results go: [o, r, c] at address + o·pitch₀ + r·pitch₁ + c·(element size)."""
+    """Where a compute command's results go: [o, r, c] at address + o·pitch₀ + r·pitch₁ + c·step."""
 
     address: int = encoded("u32", "the scratchpad byte, or STREAM")
     type: Type = encoded("u8", "the element type that results are saturated to", default=Type.I16)
     pitches: tuple[int, int] = encoded(
         "i32", "bytes from one outer index and one row to the next", count=2, default=(0, 0)
     )
+    step: int = encoded("i32", "bytes from one column to the next, or 0 where columns are dense", default=0)
 
 
 class Command:
@@ -203,8 +204,9 @@ class Store(Command):
 @command
 @dataclass(frozen=True)
 class Gemm(Command):
-    """accumulator[m, n] = A[m, k]·B[k, n], or += . A row of A and of B is dense. The accumulators hold m·n sums, row by
-    row. A of 32 bits streams as two halves."""
+    """accumulator[m, n] = A[m, k]·B[k, n], or += . A row of B is dense; one of A need not be, and rows may overlap, so that
+    shifted copies of a row of weights take no more room than one of them. The accumulators hold m·n sums, row by row. A of
+    32 bits streams as two halves."""
 
     opcode: ClassVar[int] = 5
     queue: ClassVar[Queue | None] = Queue.COMPUTE
@@ -222,6 +224,9 @@ class Gemm(Command):
     n: int = encoded("u32", "the columns of B")
     accumulator: int = encoded("u32", "the accumulator of sum [0, 0]")
     accumulate: int = encoded("u8", "1 adds to the sums, 0 begins anew", default=0)
+    a_step: int = encoded(
+        "i32", "bytes from one column of A to the next, or 0 where rows are dense", default=0
+    )
 
 
 @command
@@ -246,7 +251,7 @@ class Mac(Command):
 @dataclass(frozen=True)
 class Drain(Command):
     """saturate(requantise(accumulator[r, c] + bias[c], multiplier[c], shift[c])), to the scratchpad or into the stream.
-    `scale` holds `columns` multipliers (i32), then `columns` shifts (i32)."""
+    `scale` holds `columns` multipliers (i32), then `columns` shifts (i32); with `shared`, one of each, and `bias` one."""
 
     opcode: ClassVar[int] = 7
     queue: ClassVar[Queue | None] = Queue.COMPUTE
@@ -257,6 +262,7 @@ class Drain(Command):
     bias: int = encoded("u32", "the scratchpad byte of the biases (i64), or NONE")
     scale: int = encoded("u32", "the scratchpad byte of the multipliers and shifts")
     destination: Destination = nested("where results go; pitch₁ is the row pitch")
+    shared: int = encoded("u8", "1 where all columns share the bias, multiplier and shift", default=0)
 
 
 @command

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from nmc import profile
-from nmc.manifest import Accelerator, Layer, Manifest, Offload, Region
+from nmc.manifest import Accelerator, Layer, Manifest, Offload, Product, Region
 from nmc.package import Package
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime
 from targets.gemm_accel import isa
@@ -19,9 +19,10 @@ ALONE = isa.Pwl(isa.Operand(0), 0, (1, 4, 6), isa.Destination(0))
 
 
 def layers_of(
-    monkeypatch: pytest.MonkeyPatch, commands: Sequence[CommandTime], cycles: int
+    monkeypatch: pytest.MonkeyPatch, commands: Sequence[CommandTime], cycles: int, product: str = "conv"
 ) -> list[profile.LayerProfile]:
-    """The layers of the profile of one region that ran these commands in these cycles on a 2×3 array."""
+    """The layers of the profile of one region that ran these commands in these cycles on a 2×3 array; the layer
+    `product` multiplies 4 × 5 by 5 × 6."""
     manifest = Manifest(
         nmc_version="0",
         model="m",
@@ -34,7 +35,7 @@ def layers_of(
         border=None,
         regions=(Region("r", 0, 0, 0, 0, 64, 64),),
         layers=(Layer("conv", "Conv"), Layer("relu", "Relu")),
-        products=(),
+        products=(Product(product, 1, 4, 5, 6),),
         tables=(),
         fallback=(),
         offload=Offload(2, 2, 120, 120),
@@ -88,6 +89,7 @@ def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once(
             CommandTime(GEMM, "relu", ARRAY, 20, 60, 40, 0),
         ],
         100,
+        product="relu",
     )
     assert (first.cycles, first.bound) == (100, DRAM)
     assert (second.cycles, second.utilization) == (0, 4 * 5 * 6 / (2 * 3 * 40))

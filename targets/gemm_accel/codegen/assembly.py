@@ -17,6 +17,7 @@ from targets.gemm_accel.codegen.command_parts import (
     Counts,
     at_most_four,
     bounds,
+    dense_or,
     destination_of,
     dram_access,
     grid_of,
@@ -41,11 +42,20 @@ ARENA = 1 << 40
 
 @dataclass(frozen=True)
 class Matrix:
-    """A dense-rowed matrix in the scratchpad: address and bytes from row to row."""
+    """A matrix in the scratchpad: address, bytes from row to row, and from column to column unless dense."""
 
     address: int
     dtype: str
     pitch: int
+    step: int = 0
+
+    def access(self, rows: int, columns: int) -> Access:
+        """The scratchpad that so many rows and columns lie in."""
+        reach = [(rows - 1) * self.pitch, (columns - 1) * (self.step or BYTES[self.dtype])]
+        start = self.address + sum(min(r, 0) for r in reach)
+        return Access(
+            "scratchpad", start, self.address + sum(max(r, 0) for r in reach) + BYTES[self.dtype], False
+        )
 
 
 @dataclass
@@ -93,6 +103,22 @@ class Assembly:
         command = isa.Load(dram, scratchpad, kind, (1, 1, 1, 1, count), strides, strides)
         self._add(command, [Access("scratchpad", scratchpad, scratchpad + count * kind.bytes, True)])
 
+    def load_between_zeros(
+        self, dram: int, scratchpad: int, dtype: str, shape: tuple[int, int], before: int, pitch: int
+    ) -> None:
+        """Brings a dense matrix of the constant region to the scratchpad, each row `pitch` elements after the
+        last, with `before` zeros in front of it, zeros up to the next, and a row of zeros at the end."""
+        kind, (rows, columns) = isa.element_type(dtype), shape
+        start = dram - before * kind.bytes
+        counts = (1, 1, 1, rows + 1, pitch)
+        strides = (0, 0, 0, columns * kind.bytes, kind.bytes)
+        places = (0, 0, 0, pitch * kind.bytes, kind.bytes)
+        y = isa.Bound(0, (0, 0, 0, 1, 0), rows)
+        x = isa.Bound(-before, (0, 0, 0, 0, 1), columns)
+        command = isa.Load(start, scratchpad, kind, counts, strides, places, y, x)
+        stop = scratchpad + (rows + 1) * pitch * kind.bytes
+        self._add(command, [Access("scratchpad", scratchpad, stop, True)])
+
     def gather(self, table: View, index: View, ranges: Sequence[Range], place: Placed) -> None:
         """Brings rows of `table` to the scratchpad: `ranges` of the index vector and of the table's further
         axes."""
@@ -130,13 +156,20 @@ class Assembly:
         """accumulator[m, n] = or += A·B."""
         a_type, b_type = isa.element_type(a.dtype), isa.element_type(b.dtype)
         command = isa.Gemm(
-            a.address, a_type, a.pitch, b.address, b_type, b.pitch, m, k, n, accumulator, int(accumulate)
+            a.address,
+            a_type,
+            a.pitch,
+            b.address,
+            b_type,
+            b.pitch,
+            m,
+            k,
+            n,
+            accumulator,
+            int(accumulate),
+            a.step,
         )
-        accesses = [
-            Access("scratchpad", a.address, a.address + (m - 1) * a.pitch + k * a_type.bytes, False),
-            Access("scratchpad", b.address, b.address + (k - 1) * b.pitch + n * b_type.bytes, False),
-        ]
-        self._add(command, accesses)
+        self._add(command, [a.access(m, k), b.access(k, n)])
 
     def mac(
         self, a: Placed, b: Placed, counts: tuple[int, int, int], accumulator: int, accumulate: bool
@@ -156,22 +189,29 @@ class Assembly:
         self._add(isa.Mac(first, second, counts, accumulator, int(accumulate)), accesses)
 
     def drain(
-        self, accumulator: int, rows: int, columns: int, scale: int, dtype: str, place: Placed | None
+        self,
+        accumulator: int,
+        rows: int,
+        columns: int,
+        scale: int,
+        dtype: str,
+        place: Placed | None,
+        shared: bool = False,
     ) -> None:
         """Requantises accumulators to a place of [rows, columns] in the scratchpad, or into the stream.
 
-        `scale` is the address of int64 biases, int32 multipliers and int32 shifts.
+        `scale` is the address of int64 biases, int32 multipliers and int32 shifts, one each if they are `shared`.
         """
-        kind = isa.element_type(dtype)
-        accesses = [Access("scratchpad", scale, scale + 16 * columns, False)]
+        kind, scales = isa.element_type(dtype), 1 if shared else columns
+        accesses = [Access("scratchpad", scale, scale + 16 * scales, False)]
         if place is None:
             destination = isa.Destination(isa.STREAM, kind)
         else:
-            pitch = place.strides[-2]
-            destination = isa.Destination(place.address, kind, (0, pitch))
-            stop = place.address + (rows - 1) * pitch + columns * kind.bytes
-            accesses.append(Access("scratchpad", place.address, stop, True))
-        self._add(isa.Drain(accumulator, rows, columns, scale, scale + 8 * columns, destination), accesses)
+            matrix = Matrix(place.address, dtype, place.strides[-2], place.strides[-1])
+            destination = isa.Destination(place.address, kind, (0, matrix.pitch), dense_or(matrix.step, kind))
+            accesses.append(replace(matrix.access(rows, columns), writes=True))
+        command = isa.Drain(accumulator, rows, columns, scale, scale + 8 * scales, destination, int(shared))
+        self._add(command, accesses)
 
     def elementwise(
         self, step: Step, grid: Grid, operands: Sequence[int | None], destination: int | None
@@ -187,7 +227,9 @@ class Assembly:
         accesses = [operand_access(source, counts) for source in sources if source.address != isa.STREAM]
         target = destination_of(grid, destination, step.node.dtype)
         if target.address != isa.STREAM:
-            written = isa.Operand(target.address, target.type, target.pitches, target.type.bytes)
+            written = isa.Operand(
+                target.address, target.type, target.pitches, target.step or target.type.bytes
+            )
             accesses.append(replace(operand_access(written, counts), writes=True))
         if operation.table is not None:
             slot = self._table_slot(operation.table)

@@ -92,8 +92,14 @@ def destination_of(grid: Grid, index: int | None, dtype: str) -> isa.Destination
     kind = isa.element_type(dtype)
     if index is None:
         return isa.Destination(isa.STREAM, kind)
-    outer, row, _ = grid.strides[index]
-    return isa.Destination(grid.addresses[index], kind, (outer, row))
+    outer, row, step = grid.strides[index]
+    step = 0 if grid.counts[2] == 1 else dense_or(step, kind)
+    return isa.Destination(grid.addresses[index], kind, (outer, row), step)
+
+
+def dense_or(step: int, kind: isa.Type) -> int:
+    """The step of a destination's columns as commands have it: 0 where they are dense."""
+    return 0 if step == kind.bytes else step
 
 
 def operand_access(operand: isa.Operand, counts: Sequence[int]) -> Access:

@@ -13,7 +13,7 @@ from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
-from targets.gemm_accel.codegen.tiles import Placed
+from targets.gemm_accel.codegen.tiles import Placed, counts_of
 from targets.gemm_accel.codegen.tiling import (
     SCALE_BYTES,
     GemmShape,
@@ -193,7 +193,7 @@ def _emit_tile(
     values = tiles.places.place_values(ranges, tiles.band)
     assembly.layer = kernel.layer
     assembly.drain(accumulator, m, n, scale, kernel.nodes[0].dtype, values.get(0))
-    run_steps(assembly, tiles.places, ranges, values, views)
+    run_steps(assembly, tiles.places, counts_of(ranges), values, views)
     store_values(assembly, kernel, ranges, values, tiles.band)
 
 

@@ -10,7 +10,7 @@ from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.steps import Places, needs_of, run_steps, store_values
-from targets.gemm_accel.codegen.tiles import balanced, ranges_of, repeated_axes
+from targets.gemm_accel.codegen.tiles import balanced, counts_of, ranges_of, repeated_axes
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import View
 
@@ -49,7 +49,7 @@ def _emit_tile(assembly: Assembly, places: Places, ranges: Sequence[Range], band
     views = places.load_views(assembly, ranges, band)
     copies = isinstance(kernel.steps[0].node.operation, Copy)
     values = {0: views[0]} if copies else places.place_values(ranges, band)
-    run_steps(assembly, places, ranges, values, views)
+    run_steps(assembly, places, counts_of(ranges), values, views)
     store_values(assembly, kernel, ranges, values, band)
 
 

@@ -131,17 +131,17 @@ class Places:
 def run_steps(
     assembly: Assembly,
     places: Places,
-    ranges: Sequence[Range],
+    counts: Sequence[int],
     values: dict[int, Placed],
     views: Sequence[Placed],
 ) -> None:
-    """The commands of all steps on a tile; `values` and `views` say where what is kept lies."""
+    """The commands of all steps on a tile of `counts`; `values` and `views` say where what is kept lies."""
     kernel = places.needs.kernel
     if len(kernel.steps) == 1 and isinstance(kernel.steps[0].node.operation, Copy):
         return
     kept = sorted(values)
     first_step = 0 if kernel.head is None else 1
-    for grid in grids(counts_of(ranges), [*(values[value] for value in kept), *views]):
+    for grid in grids(counts, [*(values[value] for value in kept), *views]):
         view_number = len(kept)
         for number, step in enumerate(kernel.steps, start=first_step):
             operands: list[int | None] = []

@@ -34,7 +34,15 @@ void prepare_stream(State& state, const Access& destination, const Extents& exte
 
 std::vector<int32_t> scale_vector(const State& state, const isa::Drain& command) {
   std::vector<int32_t> scale(2 * static_cast<size_t>(command.columns));
-  std::memcpy(scale.data(), state.scratchpad.data() + command.scale, scale.size() * sizeof(int32_t));
+  const uint8_t* from = state.scratchpad.data() + command.scale;
+  if (command.shared) {
+    int32_t one[2];
+    std::memcpy(one, from, sizeof(one));
+    std::fill_n(scale.begin(), command.columns, one[0]);
+    std::fill_n(scale.begin() + command.columns, command.columns, one[1]);
+  } else {
+    std::memcpy(scale.data(), from, scale.size() * sizeof(int32_t));
+  }
   for (size_t c = command.columns; c < scale.size(); ++c) {
     if (scale[c] < 17 || scale[c] > 62) {
       fail("DRAIN meets a shift of ", scale[c], " for column ", c - command.columns, "; shifts are 17 to 62");
@@ -46,7 +54,9 @@ std::vector<int32_t> scale_vector(const State& state, const isa::Drain& command)
 std::vector<int64_t> bias_vector(const State& state, const isa::Drain& command) {
   std::vector<int64_t> bias(command.columns);
   if (command.bias != isa::kNone) {
-    std::memcpy(bias.data(), state.scratchpad.data() + command.bias, bias.size() * sizeof(int64_t));
+    const size_t count = command.shared ? 1 : bias.size();
+    std::memcpy(bias.data(), state.scratchpad.data() + command.bias, count * sizeof(int64_t));
+    if (command.shared) std::fill(bias.begin(), bias.end(), bias.front());
   }
   for (const int64_t each : bias) check_sum(each, "DRAIN");
   return bias;

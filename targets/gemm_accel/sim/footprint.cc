@@ -122,8 +122,9 @@ class Collector {
 
   void operator()(const isa::Gemm& gemm) {
     const int64_t a_bytes = bytes_of(gemm.a_type), b_bytes = bytes_of(gemm.b_type);
+    const int64_t a_step = step_of(gemm.a_step, gemm.a_type);
     accesses.push_back(
-        strided(Memory::kScratchpad, false, "a", gemm.a, {{gemm.m, gemm.a_pitch}, {gemm.k, a_bytes}}, a_bytes));
+        strided(Memory::kScratchpad, false, "a", gemm.a, {{gemm.m, gemm.a_pitch}, {gemm.k, a_step}}, a_bytes));
     accesses.push_back(
         strided(Memory::kScratchpad, false, "b", gemm.b, {{gemm.k, gemm.b_pitch}, {gemm.n, b_bytes}}, b_bytes));
     sums(true, gemm.accumulator, int64_t{gemm.m} * gemm.n);
@@ -137,10 +138,9 @@ class Collector {
 
   void operator()(const isa::Drain& drain) {
     sums(false, drain.accumulator, int64_t{drain.rows} * drain.columns);
-    if (drain.bias != isa::kNone) {
-      accesses.push_back(dense(Memory::kScratchpad, false, "bias", drain.bias, 8 * int64_t{drain.columns}));
-    }
-    accesses.push_back(dense(Memory::kScratchpad, false, "scale", drain.scale, 8 * int64_t{drain.columns}));
+    const int64_t bytes = 8 * int64_t{drain.shared ? 1 : drain.columns};
+    if (drain.bias != isa::kNone) accesses.push_back(dense(Memory::kScratchpad, false, "bias", drain.bias, bytes));
+    accesses.push_back(dense(Memory::kScratchpad, false, "scale", drain.scale, bytes));
     write(drain.destination, {1, drain.rows, drain.columns});
   }
 
@@ -179,7 +179,8 @@ class Collector {
   void write(const isa::Destination& destination, const Counts& counts) {
     if (destination.address == isa::kStream) return;
     const int64_t size = bytes_of(destination.type);
-    block(true, "destination", destination.address, counts, destination.pitches, size, size);
+    const int64_t step = step_of(destination.step, destination.type);
+    block(true, "destination", destination.address, counts, destination.pitches, step, size);
   }
 
   void block(bool writes, const char* name, int64_t base, const Counts& counts, const std::array<int32_t, 2>& pitches,

@@ -129,14 +129,14 @@ void execute(const isa::Gemm& command, State& state) {
   if (m * n == 0) return;
   int64_t* sums = state.accumulators.data() + command.accumulator;
   if (!command.accumulate) std::fill_n(sums, m * n, 0);
-  const int64_t a_bytes = bytes_of(command.a_type), b_bytes = bytes_of(command.b_type);
+  const int64_t a_step = step_of(command.a_step, command.a_type), b_bytes = bytes_of(command.b_type);
   const int64_t most = std::min(k, exact_depth(command.a_type, command.b_type));
   std::vector<double> a(static_cast<size_t>(rounded_up(m, kRows) * most));
   std::vector<double> b(static_cast<size_t>(rounded_up(n, kColumns) * most));
   for (int64_t first = 0; first < k; first += most) {
     const int64_t depth = std::min(most, k - first);
     const uint8_t* scratchpad = state.scratchpad.data();
-    const Source left{scratchpad + (command.a + first * a_bytes), command.a_type, command.a_pitch, a_bytes};
+    const Source left{scratchpad + (command.a + first * a_step), command.a_type, command.a_pitch, a_step};
     const Source right{scratchpad + (command.b + first * command.b_pitch), command.b_type, b_bytes, command.b_pitch};
     pack<kRows>(left, m, depth, a.data());
     pack<kColumns>(right, n, depth, b.data());

@@ -11,7 +11,7 @@
 namespace nmc::isa {
 
 constexpr char kMagic[] = "NMCPROG";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kNone = 0xFFFFFFFF;
 constexpr uint32_t kStream = 0xFFFFFFFE;
 
@@ -78,11 +78,13 @@ struct Destination {
   uint32_t address{};
   Type type{};
   std::array<int32_t, 2> pitches{};
+  int32_t step{};
 
   void read([[maybe_unused]] ByteReader& reader) {
     address = reader.integer<uint32_t>();
     type = reader.enumeration<Type>(kTypes, "type");
     for (auto& value : pitches) value = reader.integer<int32_t>();
+    step = reader.integer<int32_t>();
   }
 };
 
@@ -187,6 +189,7 @@ struct Gemm {
   uint32_t n{};
   uint32_t accumulator{};
   uint8_t accumulate{};
+  int32_t a_step{};
 
   void read([[maybe_unused]] ByteReader& reader) {
     a = reader.integer<uint32_t>();
@@ -200,6 +203,7 @@ struct Gemm {
     n = reader.integer<uint32_t>();
     accumulator = reader.integer<uint32_t>();
     accumulate = reader.integer<uint8_t>();
+    a_step = reader.integer<int32_t>();
   }
 };
 
@@ -232,6 +236,7 @@ struct Drain {
   uint32_t bias{};
   uint32_t scale{};
   Destination destination{};
+  uint8_t shared{};
 
   void read([[maybe_unused]] ByteReader& reader) {
     accumulator = reader.integer<uint32_t>();
@@ -240,6 +245,7 @@ struct Drain {
     bias = reader.integer<uint32_t>();
     scale = reader.integer<uint32_t>();
     destination.read(reader);
+    shared = reader.integer<uint8_t>();
   }
 };
 

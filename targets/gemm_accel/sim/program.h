@@ -35,6 +35,9 @@ struct Program {
 
 inline int64_t bytes_of(isa::Type type) { return int64_t{1} << static_cast<int>(type); }
 
+// The bytes from one column to the next, of which 0 says that they are dense.
+inline int64_t step_of(int32_t step, isa::Type type) { return step == 0 ? bytes_of(type) : step; }
+
 // Throws ProgramError for bytes that are damaged or of another ISA version.
 Program parse_program(std::string_view bytes);
 

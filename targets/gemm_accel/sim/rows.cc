@@ -30,10 +30,17 @@ void widen(const uint8_t* from, int64_t step, int64_t count, int64_t* values) {
 }
 
 template <typename T>
-void narrow(const int64_t* values, int64_t count, uint8_t* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    const T value = static_cast<T>(values[i]);
-    std::memcpy(to + i * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+void narrow(const int64_t* values, int64_t step, int64_t count, uint8_t* to) {
+  if (step == static_cast<int64_t>(sizeof(T))) {
+    for (int64_t i = 0; i < count; ++i) {
+      const T value = static_cast<T>(values[i]);
+      std::memcpy(to + i * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      const T value = static_cast<T>(values[i]);
+      std::memcpy(to + i * step, &value, sizeof(T));
+    }
   }
 }
 
@@ -50,7 +57,7 @@ Access access_of(const isa::Operand& operand) {
 
 Access access_of(const isa::Destination& destination) {
   return {destination.address == isa::kStream, destination.type,         destination.address,
-          destination.pitches[0],              destination.pitches[1], bytes_of(destination.type)};
+          destination.pitches[0],              destination.pitches[1], step_of(destination.step, destination.type)};
 }
 
 void fetch(const State& state, const Access& access, const Piece& piece, int64_t* values) {
@@ -76,10 +83,10 @@ void put(State& state, const Access& access, const Piece& piece, int64_t* values
   }
   uint8_t* to = state.scratchpad.data() + offset(access, piece);
   switch (access.type) {
-    case isa::Type::kI8: return narrow<int8_t>(values, piece.count, to);
-    case isa::Type::kI16: return narrow<int16_t>(values, piece.count, to);
-    case isa::Type::kI32: return narrow<int32_t>(values, piece.count, to);
-    case isa::Type::kI64: return narrow<int64_t>(values, piece.count, to);
+    case isa::Type::kI8: return narrow<int8_t>(values, access.column, piece.count, to);
+    case isa::Type::kI16: return narrow<int16_t>(values, access.column, piece.count, to);
+    case isa::Type::kI32: return narrow<int32_t>(values, access.column, piece.count, to);
+    case isa::Type::kI64: return narrow<int64_t>(values, access.column, piece.count, to);
   }
 }
 

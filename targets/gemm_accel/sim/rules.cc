@@ -82,19 +82,20 @@ struct Rules {
     if (gemm.k > kDepthLimit) fail("k is ", gemm.k, "; it must be at most ", kDepthLimit);
     if (gemm.a_type == isa::Type::kI64) fail("'a' is i64; it must be i8, i16 or i32");
     if (gemm.b_type > isa::Type::kI16) fail("'b' is wide; it must be i8 or i16");
-    check_flag(gemm.accumulate);
+    check_flag("accumulate", gemm.accumulate);
   }
 
   void operator()(const isa::Mac& mac) const {
     check_counts(mac.counts);
     check_resident("a", mac.a);
     check_factors(mac.a, mac.b);
-    check_flag(mac.accumulate);
+    check_flag("accumulate", mac.accumulate);
   }
 
   void operator()(const isa::Drain& drain) const {
     check_counts(std::array<uint32_t, 2>{drain.rows, drain.columns});
     check_result(drain.destination);
+    check_flag("shared", drain.shared);
   }
 
   void operator()(const isa::Hadamard& command) const {
@@ -128,8 +129,8 @@ struct Rules {
   void operator()(const isa::Wait& wait) const { check_semaphore(wait.semaphore); }
   void operator()(const isa::End&) const {}
 
-  static void check_flag(uint8_t accumulate) {
-    if (accumulate > 1) fail("'accumulate' is ", int{accumulate}, "; it must be 0 or 1");
+  static void check_flag(const char* name, uint8_t flag) {
+    if (flag > 1) fail("'", name, "' is ", int{flag}, "; it must be 0 or 1");
   }
 
   void check_slot(int64_t slot) const {
@@ -146,7 +147,7 @@ bool in_place(const isa::Operand& operand, const isa::Destination& destination, 
   return operand.address == destination.address && operand.type == destination.type &&
          (counts[0] == 1 || operand.pitches[0] == destination.pitches[0]) &&
          (counts[1] == 1 || operand.pitches[1] == destination.pitches[1]) &&
-         (counts[2] == 1 || operand.step == bytes_of(destination.type));
+         (counts[2] == 1 || operand.step == step_of(destination.step, destination.type));
 }
 
 void check_separate(const char* name, const isa::Operand& operand, const isa::Destination& destination,

@@ -11,6 +11,8 @@
 //   overlap its operands, and writes nothing that an earlier command of the other unit still reads or writes. Sums that
 //   one GEMM or MAC adds to another's need no wait: both pass through the same accumulators in order.
 // - The first weights of a GEMM take `rows` cycles to fill the array, behind the command before it if that still runs.
+// - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
+//   skewed, so that elements at any constant step lie in different ones. An operand that repeats is read once.
 // - Results are there rows + columns - 1 cycles after the last line of operands has entered a unit.
 #ifndef NMC_TIMING_H_
 #define NMC_TIMING_H_

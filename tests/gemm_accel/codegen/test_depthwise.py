@@ -1,0 +1,66 @@
+"""Both mappings of a depthwise convolution compute what its body computes; the faster one is taken."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from tvm import relax
+
+from passes.matrix_form.im2col import Window
+from passes.rewrite import Emitter, shape_of
+from targets.gemm_accel.codegen import CompiledRegion
+from targets.gemm_accel.config import AcceleratorConfig
+from tests.gemm_accel.codegen.support import SMALL, Draw, assert_equal_to_bodies
+
+WINDOWS = {
+    "3x3": Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 8),
+    "5x5": Window((5, 5), (1, 1), (1, 1), (2, 2), (2, 2), 8),
+    "stride 2": Window((3, 3), (2, 2), (1, 1), (0, 0), (1, 1), 8),
+    "stride 3, dilated": Window((3, 2), (3, 3), (2, 2), (2, 1), (2, 0), 8),
+    "dilated by rows": Window((3, 3), (1, 1), (3, 1), (3, 1), (3, 1), 8),
+    "one row": Window((1, 4), (1, 1), (1, 1), (0, 2), (0, 1), 8),
+}
+
+
+def _compiled(
+    window: Window, size: tuple[int, int], config: AcceleratorConfig, dtype: str = "int16"
+) -> CompiledRegion:
+    """A depthwise convolution, a table and a residual, compared with their bodies."""
+
+    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
+        draw = Draw(emitter, np.random.default_rng(0))
+        matrix = draw.im2col(p[0], window, 3)
+        weights = draw.constant((window.groups, shape_of(matrix)[2], 1), "int16")
+        product = draw.gemm(matrix, weights, "int16")
+        outputs = window.output_extents(size)
+        image = emitter.emit(relax.op.reshape(product, [1, window.groups, *outputs]))
+        result = draw.pwl(image, "int16")
+        return draw.add(result, p[1], "int16")
+
+    parameters = [
+        ((1, window.groups, *size), dtype),
+        ((1, window.groups, *window.output_extents(size)), "int16"),
+    ]
+    return assert_equal_to_bodies(parameters, body, config)
+
+
+def _kinds(region: CompiledRegion) -> set[str]:
+    return {type(command).__name__ for command in region.program.commands}
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
+@pytest.mark.parametrize("config", [SMALL, AcceleratorConfig()], ids=["small", "default"])
+def test_a_depthwise_convolution_is_exact_whatever_its_window(
+    window: Window, config: AcceleratorConfig
+) -> None:
+    region = _compiled(window, (17, 18), config)
+    if config is not SMALL and window.strides == (1, 1):
+        assert "Gemm" in _kinds(region) and "Mac" not in _kinds(region)
+
+
+def test_wide_pixels_pass_the_array_in_two_halves() -> None:
+    assert "Gemm" in _kinds(_compiled(WINDOWS["3x3"], (16, 16), AcceleratorConfig(), "int32"))
+
+
+def test_single_pixels_are_left_to_the_diagonal_cells() -> None:
+    assert "Mac" in _kinds(_compiled(WINDOWS["3x3"], (2, 2), AcceleratorConfig()))
