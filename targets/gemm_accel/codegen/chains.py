@@ -157,7 +157,7 @@ def _chain(kernels: Sequence[Kernel], users: _Users, config: AcceleratorConfig, 
 def _has_rows(kernel: Kernel) -> bool:
     """Whether a kernel can run in bands: element-wise, or a product with a constant for all groups."""
     if kernel.head is None:
-        return not isinstance(kernel.steps[0].node.operation, Copy)
+        return bool(kernel.extents) and not isinstance(kernel.steps[0].node.operation, Copy)
     operation = kernel.head.operation
     return isinstance(operation, Gemm) and operation.b.buffer.value is not None and kernel.extents[0] == 1
 
