@@ -13,9 +13,10 @@ from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
+from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products
 from nmc.operand_statistics import OperandStatistics
-from nmc.options import DEFAULT_SEGMENTS, Options
+from nmc.options import AUTO_BITS, DEFAULT_SEGMENTS, Options
 from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import TensorFormat, TensorRange
 from passes.bound_masks import bound_masks
@@ -115,6 +116,9 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     if narrow:
         progress("choosing 8-bit formats")
         products = narrow_products(exact, operands, options.calibration_method)
+    if options.bits == AUTO_BITS:
+        progress("choosing the products that have 8 bits")
+        products = choose_products(exact, products, samples, options.max_loss)
     progress("fitting tables")
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]

@@ -9,7 +9,9 @@ from nmc.errors import ConfigError
 from nmc.quant.clipping import METHODS
 
 TARGETS = ("gemm-accel", "cpu")
-DATA_BITS = (8, 16)
+AUTO_BITS = "auto"
+DATA_BITS = (8, 16, AUTO_BITS)
+DEFAULT_MAX_LOSS = 0.002
 DEFAULT_SEGMENTS = 256
 
 
@@ -24,7 +26,10 @@ class Options:
     binds: Mapping[str, np.ndarray] = field(default_factory=dict)
     calibration: Mapping[str, np.ndarray] | None = None
     """By input name, [samples, *shape]; None calibrates on seeded synthetic inputs, with a warning."""
-    bits: int = 16
+    bits: int | str = 16
+    """16; 8 for the operands of all products; "auto" for those of as many as `max_loss` permits."""
+    max_loss: float = DEFAULT_MAX_LOSS
+    """With automatic bits: how far the cosine of any sample's output may fall below 1 on calibration data."""
     calibration_method: str = "min-max"
     """How ranges of 8-bit operands are chosen: one of `nmc.quant.clipping.METHODS`."""
     pwl_segments: int | None = None
@@ -38,7 +43,11 @@ class Options:
         if self.target not in TARGETS:
             raise ConfigError(f"unknown target '{self.target}'; choose one of {', '.join(TARGETS)}")
         if self.bits not in DATA_BITS:
-            raise ConfigError(f"data of {self.bits} bits is not possible; choose 8 or 16")
+            raise ConfigError(f"data of {self.bits} bits is not possible; choose 8, 16 or auto")
+        if not 0.0 < self.max_loss <= 1.0:
+            raise ConfigError(
+                f"a largest loss of {self.max_loss} is not possible; it is above 0 and at most 1"
+            )
         if self.calibration_method not in METHODS:
             known = ", ".join(METHODS)
             raise ConfigError(

@@ -122,6 +122,7 @@ def _options(options: Options) -> dict[str, Any]:
     """The options that shaped the result; arrays by the names of the inputs they were for."""
     return {
         "bits": options.bits,
+        "max_loss": options.max_loss,
         "calibration_method": options.calibration_method,
         "config": options.config,
         "level": options.level,

@@ -42,7 +42,14 @@ Calibrate = Annotated[
         show_default=False,
     ),
 ]
-Bits = Annotated[int, typer.Option(metavar="8|16", help="Width of data on the accelerator.")]
+Bits = Annotated[
+    str,
+    typer.Option(metavar="8|16|auto", help="Width of what products read; auto: 8 where little is lost."),
+]
+MaxLoss = Annotated[
+    float,
+    typer.Option(metavar="X", help="With --bits auto: how far cosines of outputs may fall below 1."),
+]
 CalibrationMethod = Annotated[
     str,
     typer.Option(
@@ -78,6 +85,7 @@ def compile_options(
     shapes: Sequence[str] | None,
     binds: Sequence[str] | None,
     calibration: "Mapping[str, np.ndarray] | None",
+    bits: str = "16",
     **plain: Any,
 ) -> "Options":
     """The compiler's options from the command line's text; raises NmcError for what does not parse."""
@@ -88,6 +96,7 @@ def compile_options(
         shapes={name: _extents(name, text) for name, text in _pairs("--shape", "NAME=1,64", shapes)},
         binds={name: _array(text) for name, text in _pairs("--bind", "NAME=FILE.npy", binds)},
         calibration=calibration,
+        bits=_bits(bits),
         **plain,
     )
 
@@ -99,6 +108,14 @@ def read_samples(path: Path | None) -> "dict[str, np.ndarray] | None":
     from nmc.data import read_npz
 
     return read_npz(path)
+
+
+def _bits(text: str) -> int | str:
+    from nmc.options import AUTO_BITS
+
+    if text == AUTO_BITS or text.isdecimal():
+        return text if text == AUTO_BITS else int(text)
+    raise NmcError(f"--bits '{text}' must be 8, 16 or auto")
 
 
 def _pairs(option: str, form: str, given: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Tables are near the optimum of their addressing, found here by other means than those they are fitted with."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -75,7 +77,7 @@ def test_free_segments_are_as_few_as_their_error_allows(name: str) -> None:
 def worst_of_equal_parts(name: str, ends: np.ndarray) -> float:
     """The largest error of the best line of each segment."""
     function = function_named(name)
-    parts = (np.linspace(a, b, 65) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    parts = (np.linspace(a, b, 65) for a, b in pairwise(ends))
     return max(least_error(x, function(x)) for x in parts)
 
 
