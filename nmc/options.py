@@ -11,7 +11,7 @@ from nmc.quant.clipping import METHODS
 TARGETS = ("gemm-accel", "cpu")
 AUTO_BITS = "auto"
 DATA_BITS = (8, 16, AUTO_BITS)
-DEFAULT_MAX_LOSS = 0.002
+DEFAULT_MAX_LOSS = 0.004
 DEFAULT_SEGMENTS = 256
 
 

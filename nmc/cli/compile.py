@@ -30,7 +30,7 @@ def compile_command(
     bind: arguments.Binds = None,
     calibrate: arguments.Calibrate = None,
     bits: arguments.Bits = "16",
-    max_loss: arguments.MaxLoss = 0.002,
+    max_loss: arguments.MaxLoss = 0.004,
     calibration_method: arguments.CalibrationMethod = "min-max",
     pwl_segments: arguments.Segments = None,
     pwl_granularity: arguments.Granularity = None,

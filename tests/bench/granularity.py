@@ -1,0 +1,116 @@
+"""Accuracy against the granularity of chord tables, as in NeuralMatrix, beside the default fit with as many segments:
+`python -m tests.bench.granularity [MODEL…]`.
+
+Tables of both kinds stand in the same matrix form, in floats, over the same calibrated ranges, so that only the fit differs.
+Piecewise linear functions are exact in both wherever their corners are multiples of the granularity, as those of relu and
+relu6 are of all granularities here.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import models
+from nmc.pwl import Function, Table, fit_table
+from nmc.pwl.segments import MAXIMUM_ENTRIES
+from nmc.quant.formats import TensorRange
+from tests.bench.emulation import cosines, emulate, first, markdown
+
+GRANULARITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
+SAMPLES = {"magika": 100}
+"""Test samples used where the whole set would take too long."""
+DIRECTORY = Path("build/bench")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model at one granularity: its metric and its agreement with the exact functions, for chords and for our fit."""
+
+    model: str
+    granularity: float | None
+    """None for the exact functions."""
+    segments: float
+    """On average over the tables."""
+    chord_metric: float
+    chord_cosine: float
+    fitted_metric: float
+    fitted_cosine: float
+
+
+def main() -> None:
+    """Measures, prints the table and writes build/bench/granularity.json."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
+    print(table(rows))
+    (DIRECTORY / "granularity.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def measure(name: str) -> list[Row]:
+    """The rows of one model, the one with exact functions first."""
+    emulation = emulate(models.get(name))
+    model, count = emulation.model, SAMPLES.get(name)
+    data, labels = first(model.test(), count), model.labels()[:count]
+    exact, _ = emulation.outputs(data, lambda function, span: None)
+    (expected,) = exact.values()
+
+    def tried(substitute: Callable[[Function, TensorRange], Table]) -> tuple[float, float]:
+        outputs, _ = emulation.outputs(data, substitute)
+        (actual,) = outputs.values()
+        return model.metric(outputs, labels), float(cosines(expected, actual).mean())
+
+    metric = model.metric(exact, labels)
+    rows = [Row(name, None, 0.0, metric, 1.0, metric, 1.0)]
+    for granularity in GRANULARITIES:
+        sizes: list[int] = []
+
+        def chord(function: Function, span: TensorRange, width: float = granularity) -> Table:
+            return chords(function, span, width)
+
+        def fitted(
+            function: Function, span: TensorRange, width: float = granularity, sizes: list[int] = sizes
+        ) -> Table:
+            sizes.append(chords(function, span, width).entries)
+            return fit_table(function, span.low, span.high, segments=sizes[-1])
+
+        chord_figures, fitted_figures = tried(chord), tried(fitted)
+        rows.append(Row(name, granularity, float(np.mean(sizes or [0])), *chord_figures, *fitted_figures))
+    return rows
+
+
+def chords(function: Function, span: TensorRange, granularity: float) -> Table:
+    """Chords of this width over the range, the outer two going on where the table memory does not suffice."""
+    return fit_table(
+        function,
+        span.low,
+        span.high,
+        segments=MAXIMUM_ENTRIES,
+        addressing="uniform",
+        mode="chord",
+        granularity=granularity,
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    header = ("model", "granularity", "segments", "chords", "cosine", "our fit", "cosine")
+    cells = [
+        (
+            row.model,
+            "exact" if row.granularity is None else f"{row.granularity:g}",
+            f"{row.segments:.0f}" if row.granularity is not None else "",
+            f"{row.chord_metric:.1%}",
+            f"{row.chord_cosine:.5f}",
+            f"{row.fitted_metric:.1%}",
+            f"{row.fitted_cosine:.5f}",
+        )
+        for row in rows
+    ]
+    return markdown(header, cells)
+
+
+if __name__ == "__main__":
+    main()
