@@ -1,8 +1,8 @@
 """Runs every benchmark: `python -m tests.bench`."""
 
-from tests.bench import cycles, fidelity, real_models
+from tests.bench import comparisons, cycles, fidelity, granularity, real_models
 
-BENCHMARKS = (cycles.main, real_models.main, fidelity.main)
+BENCHMARKS = (cycles.main, real_models.main, fidelity.main, granularity.main, comparisons.main)
 
 if __name__ == "__main__":
     for benchmark in BENCHMARKS:

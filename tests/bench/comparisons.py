@@ -1,0 +1,156 @@
+"""What networks lose to nmc, to published approximations, to pruned functions: `python -m tests.bench.comparisons [MODEL…]`.
+
+Same models, same data, one table. Methods that replace only functions run as floats in the same matrix form
+(`emulation.py`), without retraining; nmc runs its integers, bit for bit those of the accelerator. onnxruntime's static
+quantisation (QDQ, 8 bits, min-max, channel by channel) is calibrated on the same data in the same run.
+"""
+
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+import models
+from models.model import Model
+from nmc.compiler import compile_model
+from nmc.golden import Golden
+from nmc.options import Options
+from targets.cpu import build
+from tests.bench import methods
+from tests.bench.emulation import Array, cosines, emulate, first, markdown
+
+SAMPLES = {"magika": 100}
+"""Test samples used where the whole set would take too long."""
+METHODS = {
+    "I-BERT polynomials": methods.of_i_bert,
+    "GQA-LUT, 8 entries": methods.of_gqa_lut,
+    "NN-LUT, 16 entries": methods.of_nn_lut,
+    "GELU to relu": methods.with_relu_for_gelu,
+    "softmax to 2quad": methods.with_two_quad,
+    "softmax to relu": methods.with_relu_attention,
+}
+DIRECTORY = Path("build/bench")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model under one method; figures are None where the method replaces nothing or fails."""
+
+    model: str
+    method: str
+    metric: float | None = None
+    same_top1: float | None = None
+    mean_cosine: float | None = None
+    smallest_cosine: float | None = None
+    note: str = ""
+
+
+def main() -> None:
+    """Measures, prints the table and writes build/bench/comparisons.json."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
+    print(table(rows))
+    (DIRECTORY / "comparisons.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def measure(name: str) -> Iterator[Row]:
+    """All rows of one model."""
+    model, count = models.get(name), SAMPLES.get(name)
+    data, labels = first(model.test(), count), model.labels()[:count]
+    expected = by_onnxruntime(model.onnx_path(), data)
+
+    def row(method: str, outputs: Mapping[str, Array]) -> Row:
+        ((_, a),), ((_, b),) = expected.items(), outputs.items()
+        near = cosines(a, b)
+        agree = float((a.argmax(-1) == b.argmax(-1)).mean())
+        return Row(name, method, model.metric(outputs, labels), agree, float(near.mean()), float(near.min()))
+
+    yield row("float32", expected)
+    yield row("nmc, 16 bits", by_nmc(model, data, 16))
+    yield row("nmc, 8 bits", by_nmc(model, data, 8))
+    yield row("nmc, automatic bits", by_nmc(model, data, "auto"))
+    with tempfile.TemporaryDirectory() as directory:
+        quantised = quantised_by_onnxruntime(model, Path(directory))
+        yield row("onnxruntime static, 8 bits", by_onnxruntime(quantised, data))
+    emulation = emulate(model)
+    for method, substitute in METHODS.items():
+        outputs, replaced = emulation.outputs(data, substitute)
+        yield row(method, outputs) if replaced else Row(name, method, note="nothing to replace")
+
+
+def by_onnxruntime(path: Path, data: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs of a model file for all samples."""
+    golden = Golden(path, {})
+    count = len(next(iter(data.values())))
+    results = [golden.run({name: array[i] for name, array in data.items()}) for i in range(count)]
+    return {name: np.stack([result[name] for result in results]) for name in results[0]}
+
+
+def by_nmc(model: Model, data: Mapping[str, Array], bits: int | str) -> dict[str, Array]:
+    """The outputs of the CPU reference, which the accelerator equals in every bit."""
+    options = Options(
+        target="cpu", shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits
+    )
+    compilation = compile_model(model.onnx_path(), options)
+    machine = build(compilation.deepest)
+    arrays = [np.asarray(data[spec.name]).astype(spec.dtype) for spec in compilation.inputs]
+    results = [machine.run([array[i] for array in arrays]) for i in range(len(arrays[0]))]
+    names = [spec.name for spec in compilation.outputs]
+    return {name: np.stack([result[i] for result in results]) for i, name in enumerate(names)}
+
+
+class Reader(CalibrationDataReader):
+    """The calibration data of a model, one sample at a time."""
+
+    def __init__(self, model: Model):
+        data = model.calibration()
+        count = len(next(iter(data.values())))
+        self.samples = iter([{name: array[i] for name, array in data.items()} for i in range(count)])
+
+    def get_next(self) -> dict[str, Array] | None:
+        """The next sample; None after the last."""
+        return next(self.samples, None)
+
+
+def quantised_by_onnxruntime(model: Model, directory: Path) -> Path:
+    """The file of the model quantised statically to 8 bits."""
+    logging.getLogger().setLevel(logging.ERROR)
+    prepared, result = directory / "prepared.onnx", directory / "quantised.onnx"
+    quant_pre_process(str(model.onnx_path()), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(result),
+        Reader(model),
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+    )
+    return result
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    header = ("model", "method", "metric", "same top-1", "mean cosine", "smallest cosine")
+    return markdown(header, [(row.model, row.method, *_cells(row)) for row in rows])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.metric is None:
+        return row.note, "", "", ""
+    return (
+        f"{row.metric:.1%}",
+        f"{row.same_top1:.1%}",
+        f"{row.mean_cosine:.5f}",
+        f"{row.smallest_cosine:.5f}",
+    )
+
+
+if __name__ == "__main__":
+    main()
