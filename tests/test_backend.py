@@ -8,6 +8,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 from nmc.backend import AcceleratorBackend, CpuBackend
 from nmc.errors import ModelError, UnsupportedOperatorError
+from tests.bench.conformance_cases import Case, run_case
 
 SAMPLE = (
     "add_bcast",
@@ -29,6 +30,17 @@ def test_a_sample_of_the_standards_cases_passes(name: str) -> None:
     for inputs, expected in case.data_sets:
         results = CpuBackend.run_model(case.model, inputs)
         BackendTest.assert_similar_outputs(expected, results, case.rtol, case.atol)
+
+
+@pytest.mark.parametrize(
+    "name", ["attention_3d_causal", "clip_example", "gru_defaults", "logsoftmax_example_1"]
+)
+def test_a_sample_of_the_standards_cases_passes_on_the_accelerator(name: str) -> None:
+    case = CASES[f"test_{name}"]
+    outcome = run_case(
+        Case(case.name, "node", case.model, case.data_sets, case.rtol, case.atol), "gemm-accel"
+    )
+    assert outcome.passed, outcome.reason
 
 
 def test_a_shape_is_bound_only_because_it_has_to_be_known() -> None:

@@ -58,14 +58,5 @@ def test_a_buffer_with_a_writer_outside_is_not_passed_on_within_a_chain() -> Non
     assert_equal_to_bodies([((1, 8, 16), "int16")] * 2, body, AcceleratorConfig())
 
 
-def test_a_kernel_of_one_element_has_no_rows_to_divide() -> None:
-    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
-        draw = Draw(emitter, np.random.default_rng(0))
-        total = draw.gemm(p[0], draw.constant((1, 16, 1), "int16"), "int16")
-        return draw.pwl(emitter.emit(relax.op.reshape(total, [])), "int16")
-
-    assert_equal_to_bodies([((1, 1, 16), "int16")], body, AcceleratorConfig())
-
-
 def _elements(command: isa.Load | isa.Store) -> int:
     return int(np.prod(command.counts))
