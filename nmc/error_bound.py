@@ -13,16 +13,19 @@ import numpy as np
 from tvm import relax
 
 from nmc.compiler import Compilation
+from nmc.quant import fixed_point
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.pwl import FLOAT_PWL
+from passes.matrix_form.unary import UNARY
 from passes.quantise_gemm import column_scales
-from passes.rewrite import bindings_of, callee_name, constant_value, dtype_of
+from passes.rewrite import bindings_of, callee_attributes, callee_name, constant_value, dtype_of
 from targets.cpu.interpreter import Step, interpret
 
 Array = np.ndarray
 
 NARROW_BITS = 16
+MULTIPLIER_BITS = 30
 PROBES = np.linspace(-1.0, 1.0, 17)
 """Where in the interval of a table's argument it is evaluated, from end to end."""
 
@@ -82,6 +85,9 @@ class _Analysis:
         self._bits = {
             b.var.name: np.dtype(dtype_of(b.var)).itemsize * 8 for b in quantised if _is_tensor(b.var)
         }
+        self._exact_module = dict(compilation.stages)["expand_maximum"]
+        exact = bindings_of(self._exact_module["main"])
+        self._exact = {b.var.name: b.value for b in exact if isinstance(b.value, relax.Call)}
         self._operands: dict[str, Operand] = {}
         for parameter, value in zip(self._module["main"].params, inputs, strict=True):
             self._store(parameter.name, value, np.zeros(value.shape), rounds=value.dtype.kind == "f")
@@ -101,6 +107,25 @@ class _Analysis:
         form, beside = self._format(name), self.operand(other)
         reach = sum(scale * 2.0 ** (bits - 1) for scale, bits in (form, (beside.scale, beside.bits)))
         return _constant(np.clip(value, -reach, reach))
+
+    def maximum_of(self, operation: Operation) -> tuple[Operand, Operand] | None:
+        """The operands of max(a, b) where the addition is b + relu(a - b), the form that maxima take."""
+        base, excess = operation.call.args
+        relu = self._exact.get(getattr(excess, "name", ""))
+        if (
+            operation.name not in self._exact
+            or relu is None
+            or callee_name(self._exact_module, relu) != UNARY
+        ):
+            return None
+        difference = self._exact.get(getattr(relu.args[0], "name", ""))
+        if callee_attributes(self._exact_module, relu)["function"] != "relu" or difference is None:
+            return None
+        is_difference = callee_name(self._exact_module, difference) == "relax.subtract"
+        if not is_difference or getattr(difference.args[1], "name", "") != getattr(base, "name", None):
+            return None
+        a, b = (self.operand(argument) for argument in difference.args)
+        return a, b
 
     def visit(self, step: Step, binding: relax.VarBinding) -> None:
         """Finds centre and spread of one binding."""
@@ -133,22 +158,24 @@ class _Analysis:
         if callee_name(self._module, call) not in MOVES | {IM2COL}:
             return True
         sources = [v.name for v in relax.analysis.free_vars(call) if v.name in self._tensors]
-        return any(self._tensors[source].scale != self._scale(name) for source in sources)
+        return any(self._tensors[source].scale != self.scale(name) for source in sources)
 
-    def _scale(self, name: str) -> float:
+    def scale(self, name: str) -> float:
+        """The scale of the integers that stand for a variable; 0 where there are none."""
         return self._tensors[name].scale if name in self._tensors else 0.0
 
     def _format(self, name: str) -> tuple[float, int]:
         if name not in self._tensors:
             return 0.0, 32
-        return self._scale(name), self._bits.get(self._tensors[name].variable, 32)
+        return self.scale(name), self._bits.get(self._tensors[name].variable, 32)
 
     def _store(self, name: str, centre: Array, spread: Array, rounds: bool) -> None:
         scale, bits = self._format(name)
         if rounds and scale:
             highest = scale * (2.0 ** (bits - 1) - 1)
             centre = np.clip(centre, -highest, highest)
-            spread = spread + scale  # half a step of rounding, and as much for the rounding of multipliers
+            # half a step of rounding; a multiplier of 30 bits is off by a part in 2^30 of the integer
+            spread = spread + scale / 2 + np.abs(centre) * 2.0**-MULTIPLIER_BITS
         self._operands[name] = Operand(centre, np.broadcast_to(spread, centre.shape), scale, bits)
 
 
@@ -172,7 +199,24 @@ def _sum(analysis: _Analysis, operation: Operation) -> Array:
     first, second = operation.call.args
     a = analysis.summand(first, second, operation.name)
     b = analysis.summand(second, first, operation.name)
-    return a.spread + b.spread
+    rounded = _multiplier_error(a, b, analysis.scale(operation.name))
+    pair = analysis.maximum_of(operation)
+    if pair is not None:  # no further than the worse of the two, and what the difference was rounded by
+        return np.maximum(pair[0].spread, pair[1].spread) + b.scale + rounded
+    return a.spread + b.spread + rounded
+
+
+def _multiplier_error(a: Operand, b: Operand, scale: float) -> Array:
+    """What the rounding of an addition's multipliers costs: they share a shift, which the larger one takes its bits from."""
+    if not scale:
+        return np.zeros(())
+    ratios = tuple(x.scale / scale if np.any(x.centre) else 0.0 for x in (a, b))
+    *multipliers, shift = fixed_point.add_multipliers(*ratios)
+    lost = [
+        abs(1 - m / (ratio * 2.0**shift)) if ratio else 0.0
+        for m, ratio in zip(multipliers, ratios, strict=True)
+    ]
+    return np.abs(a.centre) * lost[0] + np.abs(b.centre) * lost[1]
 
 
 def _product(analysis: _Analysis, operation: Operation) -> Array:
