@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from tvm import ir
 
+from nmc.argument_counts import ArgumentCounts
 from nmc.border import Border, find_border
 from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
@@ -107,9 +108,14 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     exact = lower(made.imported.module, stages)
     progress("calibrating")
     samples, warnings = calibration_samples(made.imported, options)
-    operands = OperandStatistics(exact)
-    narrow = options.bits != 16
-    ranges = collect_ranges(exact, samples, *([operands.observe] if narrow else []))
+    narrow, operands, arguments = options.bits != 16, OperandStatistics(exact), ArgumentCounts(exact)
+
+    def observe(name: str, array: np.ndarray) -> None:
+        arguments.observe(name, array)
+        if narrow:
+            operands.observe(name, array)
+
+    ranges = collect_ranges(exact, samples, observe)
     exact, ranges = expand_maximum(*bound_masks(exact, ranges))
     formats = plan_formats(exact, ranges)
     products: NarrowProducts = {}
@@ -121,6 +127,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         products = choose_products(exact, products, samples, options.max_loss)
     progress("fitting tables")
     matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
+    tables = {name: _with_outside(table, arguments) for name, table in tables.items()}
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     made = replace(
         made,
@@ -131,6 +138,11 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         warnings=warnings,
     )
     return made, IntegerPlan(formats, tables, products)
+
+
+def _with_outside(fitted: FittedTable, arguments: ArgumentCounts) -> FittedTable:
+    share = arguments.share_outside(fitted.argument, fitted.table.lo, fitted.table.hi)
+    return replace(fitted, outside=share)
 
 
 def to_integers(made: Compilation, plan: IntegerPlan, progress: Progress) -> Compilation:

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 FORMAT = "nmc-package"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised by one whenever an older nmc could misread what a newer one writes."""
 
 
@@ -82,6 +82,8 @@ class Table:
     segments: int
     fitted_range: tuple[float, float]
     seen_range: tuple[float, float]
+    outside_share: float
+    """Of the values that calibration saw: how many lie outside the fitted range."""
     max_error: float
     mean_error: float
 

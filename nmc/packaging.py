@@ -148,6 +148,7 @@ def _table(fitted: FittedTable) -> manifest.Table:
         segments=table.entries,
         fitted_range=(float(table.lo), float(table.hi)),
         seen_range=(float(fitted.seen.low), float(fitted.seen.high)),
+        outside_share=fitted.outside,
         max_error=float(table.max_error),
         mean_error=float(table.mean_error),
     )

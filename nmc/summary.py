@@ -110,6 +110,7 @@ def _table_lines(manifest: Manifest) -> list[str]:
         lines.append(
             f"  {'':<13} {table.function} '{table.layer}': {table.max_error:.2g}"
             f" over [{low:.3g}, {high:.3g}], {table.segments} segments, {table.addressing}"
+            + (f", {table.outside_share:.2%} of calibration outside" if table.outside_share else "")
         )
     return lines
 

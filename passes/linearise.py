@@ -24,11 +24,14 @@ Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A table, the layer it belongs to, and the range that calibration saw of its argument."""
+    """A table, the layer it belongs to, the name of its argument, and what calibration saw of that."""
 
     layer: str
+    argument: str
     table: Table
     seen: TensorRange
+    outside: float = 0.0
+    """The share of the argument's values on calibration data that lie outside the fitted range."""
 
 
 def linearise(
@@ -49,7 +52,7 @@ def linearise(
         key = (function, tuple(sorted(parameters.items())), span, formats[argument])
         if key not in fitted:
             fitted[key] = fit(function, parameters, span, formats[argument])
-        tables[binding.var.name] = FittedTable(layer_of(binding.var), fitted[key], ranges[argument])
+        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, fitted[key], ranges[argument])
         return float_pwl(emitter, value.args[0], fitted[key])
 
     return rebuild(module, visit), tables
