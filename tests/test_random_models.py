@@ -1,0 +1,51 @@
+"""Random models: all levels against the ONNX reference evaluator and each other."""
+
+import warnings
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+
+from nmc.backend import Prepared
+from nmc.error_bound import error_bounds
+from targets.cpu import build
+from tests.random_models import RandomModel, random_models
+
+FLOAT_ROUNDING = 2e-5
+"""What a handful of float32 operations may differ by in another order, as a part of the largest value."""
+
+
+def check_all_levels(random_model: RandomModel) -> None:
+    """Level 1 is the reference's; 3 and 4 are equal in every bit, and within their bound of the reference."""
+    inputs = list(random_model.inputs.values())
+    prepared = Prepared(random_model.model, {"target": "gemm-accel"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        accelerator = prepared.run(inputs)
+    compilation = prepared.compilation
+    assert compilation is not None
+    relax, integers = (build(compilation.levels[level]).run(inputs) for level in ("relax", "quantised"))
+    for wanted, float_result in zip(random_model.expected, relax, strict=True):
+        scale = max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(float_result, wanted, rtol=0, atol=FLOAT_ROUNDING * scale)
+    for integer, simulated in zip(integers, accelerator, strict=True):
+        np.testing.assert_array_equal(simulated, integer)
+    if compilation.fallback:
+        return
+    for wanted, simulated, bound in zip(
+        random_model.expected, accelerator, error_bounds(compilation, inputs), strict=True
+    ):
+        rounding = FLOAT_ROUNDING * max(1.0, float(np.abs(wanted).max()))
+        excess = np.abs(simulated.astype(np.float64) - wanted) - bound - rounding
+        assert excess.max() <= 0.0, f"off by {excess.max():.3g} more than its bound"
+
+
+@settings(
+    max_examples=8,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(random_models())
+def test_random_models_agree_at_every_level(random_model: RandomModel) -> None:
+    check_all_levels(random_model)
