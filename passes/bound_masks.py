@@ -1,7 +1,8 @@
 """No tensor holds values far outside what its consumers can tell apart: such values are clipped where they arise.
 
-An additive mask of -3.4e38 means minus infinity. In floats it would drown what it is compared with, as
-max(a, b) = b + relu(a - b) shows; in integers it would set the scale. Run after calibration, before `expand_maximum`.
+An additive mask of -3.4e38 or -10000 means minus infinity. In floats it would drown what it is compared with, as
+max(a, b) = b + relu(a - b) shows; in integers it would set the scale, since after `expand_maximum` nothing proves any more
+that it is not needed. So this runs after calibration and before that.
 """
 
 from functools import reduce
@@ -15,6 +16,9 @@ from passes.matrix_form.unary import unary
 from passes.ranges import FAR, FLOAT32_HIGHEST, Ranges, cut, needed_ranges, range_of
 from passes.rewrite import Emitter, callee_name, rebuild
 
+COSTLY = 2.0**3
+"""A range this many times what its consumers need costs three bits of precision, which a clip is worth."""
+
 
 def bound_masks(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[str, TensorRange]]:
     """The module with far values clipped, and the ranges that result."""
@@ -25,10 +29,13 @@ def bound_masks(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[
         name = binding.var.name
         if not isinstance(value, relax.Call) or name not in ranges:
             return value
-        span = _within_operands(callee_name(module, value), value, ranges[name], bounded)
+        callee = callee_name(module, value)
+        span = _within_operands(callee, value, ranges[name], bounded)
         bounded[name] = span
         kept = cut(span, needed[name]) if name in needed else span
-        if span.magnitude <= FAR * max(kept.magnitude, 1.0):
+        # what a move reads was clipped where it arose, unless that has other consumers that can tell more apart
+        worthwhile = FAR if callee in MOVES else COSTLY
+        if span.magnitude <= worthwhile * max(kept.magnitude, 1.0):
             return value
         source = emitter.emit(value)
         bounded[source.name], bounded[name] = span, kept

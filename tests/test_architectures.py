@@ -22,8 +22,9 @@ UNOPTIMISED = tvm.target.Target({"kind": "llvm", "opt-level": 0})
 HOST = {
     "detector": {"topk"},
     "mixture_of_experts": {"topk", "scatter_elements"},
+    "message_passing_on_given_edges": {"scatter_elements", "scatter_nd"},
 }
-"""What no linear operation can be: choosing the largest, and scattering to where the largest were."""
+"""What no linear operation can be: choosing the largest, and scattering to where data says."""
 
 Outputs = dict[str, np.ndarray]
 

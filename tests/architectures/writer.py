@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 OPSET = 20
 IR_VERSION = 9
-SAMPLES, TEST_SAMPLES = 10, 2
+SAMPLES, TEST_SAMPLES = 20, 2
 """Of all inputs' data the last samples are for testing; the others calibrate, enough of them to be representative."""
 
 

@@ -75,6 +75,21 @@ def test_the_scores_keep_the_precision_of_their_own_range(calibrated) -> None:
     assert formats["y#2"].scale < 2.0**-9
 
 
+def test_a_mask_of_minus_ten_thousand_costs_the_scores_no_precision() -> None:
+    def masked(emitter: Emitter, scores: relax.Var) -> relax.Expr:
+        hidden = emitter.emit(relax.op.add(scores, constant([[0.0, -10000.0]])))
+        first, second = (emitter.emit(relax.op.strided_slice(hidden, [1], [i], [i + 1])) for i in (0, 1))
+        largest = emitter.emit(relax.op.maximum(first, second))
+        return unary(emitter, emitter.emit(relax.op.subtract(hidden, largest)), "exp")
+
+    module, sample = build_module(masked, (4, 2)), random_array(4, 2)
+    ranges = collect_ranges(module, [[sample]])
+    formats = plan_formats(*expand_maximum(*bound_masks(module, ranges)))
+    # the lowest score, and what underflows below it, with a bit to spare for the sum
+    furthest = float(np.abs(sample).max()) - NEGLIGIBLE_EXPONENT
+    assert formats["y"].scale <= furthest / (2**14 - 1)
+
+
 def test_a_tensor_read_by_an_exponential_alone_is_cut_where_it_underflows() -> None:
     module = build_module(lambda emitter, x: unary(emitter, emitter.emit(relax.op.add(x, x)), "exp"), (8,))
     ranges = collect_ranges(module, [[np.linspace(-100, 1, 8, dtype=np.float32)]])
@@ -97,7 +112,7 @@ def test_a_row_that_is_masked_whole_leaves_the_other_rows_their_precision() -> N
     mask = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], np.float32)
     sample = [random_array(4, 2), mask]
     exact, ranges = expand_maximum(*bound_masks(module, collect_ranges(module, [sample])))
-    formats = plan_formats(exact, ranges, 16)
+    formats = plan_formats(exact, ranges)
     scores = float(np.abs(sample[0]).max())
     calls = [b for b in bindings_of(exact["main"]) if isinstance(b.value, relax.Call)]
     inner = [b for b in calls if "strided_slice" in str(b.value.op)]
