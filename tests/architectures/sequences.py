@@ -6,12 +6,12 @@ from tests.architectures.layers import convolution, linear
 from tests.architectures.writer import SAMPLES, Architecture, Writer
 
 
-def bilstm_tagger(words: int = 12, tokens: int = 6, width: int = 8, tags: int = 5) -> Architecture:
+def bilstm_tagger(words: int = 12, tokens: int = 4, width: int = 8, tags: int = 5) -> Architecture:
     """Embedding, a bidirectional LSTM over sequences of several lengths, log-probabilities of the tags."""
     writer = Writer("bilstm_tagger")
     batch, hidden = 2, width
     ids = writer.integers("ids", 0, words, batch, tokens)
-    several = [[6, 4], [5, 6], [3, 6], [6, 2], [1, 6]]
+    several = [[4, 3], [2, 4], [3, 4], [4, 2], [1, 4]]
     lengths = writer.input("lengths", np.array(several * (SAMPLES // len(several)), np.int32))
     embedded = writer.node("Gather", writer.weight(words, width, inputs=1), ids)
     first = writer.node("Transpose", embedded, perm=[1, 0, 2])
@@ -26,7 +26,7 @@ def bilstm_tagger(words: int = 12, tokens: int = 6, width: int = 8, tags: int = 
     return writer.finish(scores, last, cell)
 
 
-def gru_classifier(steps: int = 8, width: int = 6, hidden: int = 8) -> Architecture:
+def gru_classifier(steps: int = 4, width: int = 6, hidden: int = 8) -> Architecture:
     """Two GRU layers with both forms of the reset gate and an initial state; the last state is classified."""
     writer = Writer("gru_classifier")
     series = writer.image("series", steps, 1, width)

@@ -6,12 +6,16 @@ from tests.architectures.layers import attend, convolution, join_heads, linear, 
 from tests.architectures.writer import SAMPLES, Architecture, Writer
 
 
-def audio_classifier(samples: int = 160, frame: int = 32, step: int = 16, mels: int = 8) -> Architecture:
-    """STFT, power, mel filters and logarithm, then convolutions."""
+def audio_classifier(
+    samples: int = 160, frame: int = 32, step: int = 16, mels: int = 8, floor: float = 0.1
+) -> Architecture:
+    """STFT, power, mel filters and the logarithm above a floor, then convolutions.
+
+    The filters' product reads the power in 16 bits, whose step the floor must exceed.
+    """
     writer = Writer("audio_classifier")
     signal = writer.image("signal", 1, samples)
     window = writer.constant(np.hanning(frame))
-    frequencies, count = frame // 2 + 1, (samples - frame) // step + 1
     spectrum = writer.node(
         "STFT",
         writer.node("Unsqueeze", signal, writer.shape(2)),
@@ -29,12 +33,11 @@ def audio_classifier(samples: int = 160, frame: int = 32, step: int = 16, mels: 
         writer.constant(4000.0),
     )
     mel = writer.node("MatMul", power, filters)
-    loud = writer.node("Log", writer.node("Add", mel, writer.constant(1e-3)))
+    loud = writer.node("Log", writer.node("Add", mel, writer.constant(floor)))
     image = writer.node("Unsqueeze", loud, writer.shape(1))
     tensor = writer.node("Relu", convolution(writer, image, 1, 4, 3, stride=2))
     tensor = writer.node("Relu", convolution(writer, tensor, 4, 8, 3, stride=2))
     flat = writer.node("Flatten", writer.node("GlobalMaxPool", tensor))
-    assert frequencies > mels and count > 4
     return writer.finish(writer.node("Gemm", flat, writer.weight(8, 5, inputs=8), writer.vector(5)), loud)
 
 

@@ -1,8 +1,15 @@
 """Runs every benchmark: `python -m tests.bench`."""
 
-from tests.bench import comparisons, cycles, fidelity, granularity, real_models
+from tests.bench import architectures, comparisons, cycles, fidelity, granularity, real_models
 
-BENCHMARKS = (cycles.main, real_models.main, fidelity.main, granularity.main, comparisons.main)
+BENCHMARKS = (
+    cycles.main,
+    real_models.main,
+    fidelity.main,
+    granularity.main,
+    comparisons.main,
+    architectures.main,
+)
 
 if __name__ == "__main__":
     for benchmark in BENCHMARKS:
