@@ -251,7 +251,8 @@ def _table(analysis: _Analysis, operation: Operation) -> Array:
     worst = np.zeros(operation.centre.shape)
     for probe in probes:
         worst = np.maximum(worst, np.abs(probe.astype(np.float64) - operation.centre))
-    return worst
+    # a slope of 16 bits is off by a part in 2^15; over half a segment that is as small a part of what the table reaches
+    return worst + 2.0**-15 * np.abs(operation.centre).max(initial=0.0)
 
 
 def _move(analysis: _Analysis, operation: Operation) -> Array:

@@ -179,7 +179,8 @@ def _pooling(growth: Growth) -> Proposal:
         return None
     operator = str(growth.pick("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"))
     if operator.startswith("Global"):
-        return operator, [x], {}
+        # of one spatial axis, the evaluator reduces the channels instead
+        return (operator, [x], {}) if growth.values[x].ndim == 4 else None
     kernel = [min(2, extent) for extent in growth.values[x].shape[2:]]
     return operator, [x], {"kernel_shape": kernel, "strides": [int(growth.pick(1, 2)) for _ in kernel]}
 
