@@ -1,8 +1,10 @@
 """Commands as bytes: an opcode byte, then the fields in order, little-endian, without padding."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from enum import IntEnum
+from itertools import islice
 from typing import Any
 
 from nmc.errors import ProgramError
@@ -12,7 +14,7 @@ FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "i64": "q"}
 BY_OPCODE = {cls.opcode: cls for cls in isa.COMMANDS.values()}
 GROUPS = {"Bound": isa.Bound, "Operand": isa.Operand, "Destination": isa.Destination}
 
-ENUMERATIONS: dict[str, type[isa.Type] | type[isa.Queue]] = {
+ENUMERATIONS: dict[str, type[IntEnum]] = {
     "type": isa.Type, "a_type": isa.Type, "b_type": isa.Type, "on": isa.Queue,
 }  # fmt: skip
 """The fields whose numbers have names."""
@@ -33,7 +35,7 @@ def decode(code: bytes) -> list[isa.Command]:
         layout = LAYOUTS[cls]
         if position + 1 + layout.size > len(code):
             raise ProgramError(f"the program is cut off inside the command at byte {position}")
-        numbers = list(layout.unpack_from(code, position + 1))
+        numbers = iter(layout.unpack_from(code, position + 1))
         try:
             commands.append(_build(cls, numbers))
         except ValueError as error:
@@ -59,6 +61,22 @@ LAYOUTS = {cls: struct.Struct("<" + _format_of(cls)) for cls in isa.COMMANDS.val
 """The fields of each command, its groups flattened."""
 
 
+def _parts_of(cls: Any) -> list[tuple[str, type | None, int, type[IntEnum] | None]]:
+    return [
+        (
+            each.name,
+            group_type(each) if each.metadata["kind"] == "group" else None,
+            each.metadata["count"],
+            ENUMERATIONS.get(each.name),
+        )
+        for each in fields(cls)
+    ]
+
+
+PARTS = {cls: _parts_of(cls) for cls in (*isa.COMMANDS.values(), *GROUPS.values())}
+"""The fields of each class: name, class of a group, how many numbers, what names the number. Looked up once."""
+
+
 def _encode_one(item: isa.Command) -> bytes:
     numbers = list(_flat(item))
     try:
@@ -67,29 +85,28 @@ def _encode_one(item: isa.Command) -> bytes:
         raise ProgramError(f"{isa.mnemonic(type(item))} has a field out of range: {error}") from None
 
 
-def _flat(item: object) -> Iterable[int]:
-    for each, value in isa.field_values(item):
-        if each.metadata["kind"] == "group":
+def _flat(item: object) -> Iterator[int]:
+    for each, group, count, _ in PARTS[type(item)]:
+        value = getattr(item, each)
+        if group is not None:
             yield from _flat(value)
-        elif each.metadata["count"] > 1:
-            if len(value) != each.metadata["count"]:
-                raise ProgramError(f"{each.name} takes {each.metadata['count']} numbers, not {len(value)}")
+        elif count > 1:
+            if len(value) != count:
+                raise ProgramError(f"{each} takes {count} numbers, not {len(value)}")
             yield from value
         else:
             yield int(value)
 
 
-def _build(cls: type, numbers: list[int]) -> Any:
-    """Takes the numbers of a class's fields from the front of the list."""
-    values: dict[str, Any] = {}
-    for each in fields(cls):
-        if each.metadata["kind"] == "group":
-            values[each.name] = _build(group_type(each), numbers)
-        elif each.metadata["count"] > 1:
-            values[each.name] = tuple(numbers[: each.metadata["count"]])
-            del numbers[: each.metadata["count"]]
+def _build(cls: type, numbers: Iterator[int]) -> Any:
+    """Takes the numbers of a class's fields from an iterator."""
+    values: list[Any] = []
+    for _, group, count, enumeration in PARTS[cls]:
+        if group is not None:
+            values.append(_build(group, numbers))
+        elif count > 1:
+            values.append(tuple(islice(numbers, count)))
         else:
-            number = numbers.pop(0)
-            enumeration = ENUMERATIONS.get(each.name)
-            values[each.name] = enumeration(number) if enumeration else number
-    return cls(**values)
+            number = next(numbers)
+            values.append(enumeration(number) if enumeration else number)
+    return cls(*values)
