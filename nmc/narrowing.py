@@ -4,11 +4,12 @@ For each activation that products with constant weights read: a range, a zero an
 (equalisation, as between the layers of Nagel et al., arXiv 1906.04721, and before linear layers in SmoothQuant, arXiv
 2211.10438) are a power of each channel's range; of a few powers the one with the least error of the products is taken. Then
 each column's mean error is corrected in the bias (arXiv 1906.04721, section 4.2). Products of two activations have symmetric
-operands, because what a zero contributes is known beforehand for weights alone.
+operands, because what a zero contributes is known beforehand for weights alone. What the model itself holds on a grid of 8
+bits keeps that grid.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from nmc.operand_statistics import Operand, OperandStatistics
 from nmc.quant import fixed_point
 from nmc.quant.clipping import affine_integers, affine_scale, clipped_range
 from nmc.quant.formats import TensorRange
+from passes.matrix_form.grid import GRID, Grid, grid_of
 from passes.matrix_form.im2col import IM2COL, window_of
 from passes.narrow_products import (
     NARROW_BITS,
@@ -33,6 +35,8 @@ from passes.rewrite import bindings_of, callee_attributes, callee_name, constant
 from targets.cpu.numpy_calls import numpy_call, windows
 
 Floats = NDArray[np.floating]
+
+LEAST_NARROW = -(2 ** (NARROW_BITS - 1))
 
 POWERS = (0.0, 0.25, 0.5, 0.75)
 """What the ranges of channels are raised to for their factors; 0 leaves the channels as they are."""
@@ -74,16 +78,37 @@ def narrow_products(module: ir.IRModule, seen: OperandStatistics, method: str) -
         if any(operand is None for operand in operands):
             continue
         if weights is None:
-            first, second = (_symmetric(operand, method) for operand in operands if operand is not None)
-            plans[binding.var.name] = NarrowProduct(first, second)
+            grids = [_grid_of_operand(definitions, module, operand) for operand in (left, right)]
+            if all(grid is None or grid.low >= LEAST_NARROW for grid in grids):
+                first, second = (
+                    _symmetric(operand, method) if grid is None else NarrowTensor(grid.scale)
+                    for operand, grid in zip(operands, grids, strict=True)
+                    if operand is not None
+                )
+                plans[binding.var.name] = NarrowProduct(first, second)
         elif operands[0] is not None:
             source = source_of(definitions, module, left)
+            grid = _grid_of_operand(definitions, module, left)
+            if grid is not None:
+                plans[binding.var.name] = NarrowProduct(NarrowTensor(grid.scale, LEAST_NARROW - grid.low))
+                continue
             axis, channels = _channels(module, list(moves_to(definitions, module, left)), source)
             sources[source.name] = source, axis
             layers[source.name].append(Layer(binding.var.name, weights, operands[0], channels))
     for name, group in layers.items():
         plans |= _narrow_layers(group, *sources[name], method)
     return plans
+
+
+def _grid_of_operand(
+    definitions: Mapping[str, relax.Expr], module: ir.IRModule, operand: relax.Var
+) -> Grid | None:
+    """The model's own grid that an operand is on, if it has as few points as 8 bits can tell apart."""
+    call = definitions.get(source_of(definitions, module, operand).name)
+    if not isinstance(call, relax.Call) or callee_name(module, call) != GRID:
+        return None
+    grid = grid_of(callee_attributes(module, call))
+    return grid if grid.high - grid.low < 2**NARROW_BITS else None
 
 
 def _symmetric(operand: Operand, method: str) -> NarrowTensor:

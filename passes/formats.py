@@ -2,7 +2,8 @@
 
 Narrow tensors (16 bits) are the rule; products that read 8 bits convert what they read (`passes.narrow_products`). A
 tensor is wide (32 bits) where 16 bits would lose what matters: squares, arguments of functions whose input spans
-decades, residual sums that only normalisations read, differences inside a maximum, and the outputs of the model.
+decades, residual sums that only normalisations read, differences inside a maximum, and the outputs of the model. What
+the model itself holds on a grid keeps that grid's scale, and so does what is computed for the grid alone.
 """
 
 import math
@@ -14,6 +15,7 @@ from tvm import ir, relax
 from nmc.pwl.functions import function_named
 from nmc.quant.formats import TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
+from passes.matrix_form.grid import GRID, grid_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.unary import UNARY
@@ -36,6 +38,15 @@ HEADROOM = 2.0
 WIDE_RATIO = 16.0
 """A function of decades whose result spans more than this ratio keeps its result wide."""
 
+DIFFERENCE_STEP = 2.0**-8
+"""The step of a difference of two tensors of different scales, in steps of the finer one."""
+
+LEAST_DIFFERENCE_STEP = 2.0**-14
+"""The same in steps of the coarser one, of which there may be 2^16: 32 bits hold no more."""
+
+GRID_TOLERANCE = 1.0e-3
+"""How far from a point of a grid, in its steps, a number may be that stands for the point."""
+
 
 @dataclass
 class FormatPlan:
@@ -47,6 +58,8 @@ class FormatPlan:
     consumers: dict[str, list[relax.VarBinding]] = field(default_factory=lambda: defaultdict(list))
     formats: dict[str, TensorFormat] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
+    on_grids: dict[str, TensorFormat] = field(default_factory=dict)
+    """The formats of grids, for the tensors on them and those that nothing but a grid reads."""
 
 
 def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]:
@@ -61,9 +74,11 @@ def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]
         for argument in _arguments(binding.value):
             plan.consumers[argument.name].append(binding)
     _mark_wide(plan)
+    _mark_grids(plan)
     for parameter in main.params:
         if dtype_of(parameter) == "float32":
-            plan.formats[parameter.name] = _format_for(plan, parameter.name)
+            own = plan.on_grids.get(parameter.name)
+            plan.formats[parameter.name] = _format_for(plan, parameter.name) if own is None else own
     for binding in bindings_of(main):
         if isinstance(binding.var.ty, relax.TensorType) and dtype_of(binding.var) == "float32":
             plan.formats[binding.var.name] = _format_of(plan, binding)
@@ -179,18 +194,91 @@ def _needs_wide_argument(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
     return keeps_width and consumer.var.name in plan.wide and not _is_residual(plan, consumer)
 
 
+def _mark_grids(plan: FormatPlan) -> None:
+    """The grids' own formats, and those of what is computed for a grid: rounding once is rounding as the model does.
+
+    The terms of a sum that is rounded to a grid are wide unless they are on a grid too, for the same reason.
+    """
+    for binding in reversed(bindings_of(plan.module["main"])):
+        if _kind(plan, binding.value) == GRID:
+            grid = grid_of(callee_attributes(plan.module, binding.value))
+            bits = NARROW_BITS if max(-grid.low, grid.high) < 2 ** (NARROW_BITS - 1) else WIDE_BITS
+            plan.on_grids[binding.var.name] = TensorFormat(grid.scale, bits)
+        form = plan.on_grids.get(binding.var.name)
+        if form is None:
+            continue
+        if _kind(plan, binding.value) in ("relax.add", "relax.subtract"):
+            plan.wide |= {term.name for term in _arguments(binding.value)}
+        if not _keeps_grid(plan, binding.value, form):
+            continue
+        source = binding.value.args[0]
+        if isinstance(source, relax.Var) and plan.consumers[source.name] == [binding]:
+            plan.on_grids.setdefault(source.name, form)
+
+
+def _keeps_grid(plan: FormatPlan, value: relax.Expr, form: TensorFormat) -> bool:
+    """Whether rounding the operand to the grid beforehand gives what rounding the result does."""
+    kind = _kind(plan, value)
+    if kind == GRID:
+        return True
+    if kind != UNARY:
+        return kind in MOVES and kind != "relax.concat"
+    if _function(plan, value) == "clip":
+        bounds = [
+            float(bound) / form.scale
+            for bound in callee_attributes(plan.module, value)["parameters"].values()
+        ]
+        return all(abs(bound - round(bound)) < GRID_TOLERANCE for bound in bounds if abs(bound) < 2.0**31)
+    return _function(plan, value) == "relu"
+
+
 def _format_of(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
     value, kind = binding.value, _kind(plan, binding.value)
+    if binding.var.name in plan.on_grids:
+        return plan.on_grids[binding.var.name]
     if isinstance(value, relax.Var):
         return plan.formats[value.name]
     if kind in MOVES or kind == IM2COL:
         return _format_of_move(plan, binding)
+    compared = _format_in_maximum(plan, binding)
+    if compared is not None:
+        return compared
     if kind == "relax.multiply":
         source, factor = scalar_factor(value)
         if source is not None and factor > 0.0 and source.name in plan.formats:
             own = plan.formats[source.name]
             return TensorFormat(own.scale * factor, own.bits)
     return _format_for(plan, binding.var.name)
+
+
+def _format_in_maximum(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat | None:
+    """The format of a part of b + relu(a - b), which is exact in the scale that narrow a and b share; None elsewhere.
+
+    Where they differ the difference has a few bits more than the finer one. Were it as fine as 32 bits allow, the
+    multipliers of the sum, which share a shift, would lose what they have for the difference.
+    """
+    value, consumers = binding.value, plan.consumers[binding.var.name]
+    if _is_excess(plan, binding):
+        return plan.formats[value.args[0].name]
+    if _kind(plan, value) == "relax.subtract" and any(_is_excess(plan, consumer) for consumer in consumers):
+        scales = _narrow_scales(plan, value)
+        if not scales:
+            return None
+        finer = max(DIFFERENCE_STEP * min(scales), LEAST_DIFFERENCE_STEP * max(scales))
+        return TensorFormat(scales[0] if len(set(scales)) == 1 else finer, WIDE_BITS)
+    if _kind(plan, value) in ("relax.add", "relax.subtract"):
+        excess = plan.definitions.get(getattr(value.args[1], "name", ""))
+        if excess is not None and _is_excess(plan, excess):
+            scales = _narrow_scales(plan, plan.definitions[excess.value.args[0].name].value)
+            return TensorFormat(scales[0], NARROW_BITS) if len(set(scales)) == 1 else None
+    return None
+
+
+def _narrow_scales(plan: FormatPlan, difference: relax.Call) -> list[float]:
+    """The scales of the operands of a difference when all are narrow tensors; else none."""
+    formats = [plan.formats.get(getattr(operand, "name", "")) for operand in difference.args]
+    narrow = [form for form in formats if form is not None and form.bits == NARROW_BITS]
+    return [form.scale for form in narrow] if len(narrow) == len(formats) else []
 
 
 def _format_of_move(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:

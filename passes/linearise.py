@@ -13,6 +13,7 @@ from tvm import ir, relax
 from nmc.pwl.functions import function_named
 from nmc.pwl.table import Table
 from nmc.quant.formats import TensorFormat, TensorRange
+from passes.formats import HEADROOM
 from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
@@ -59,12 +60,12 @@ def linearise(
 
 
 def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> TensorRange:
-    """All that the format can hold, on the sides of zero where calibration saw values.
+    """All that the format can hold, on the sides of zero where calibration saw values; not far beyond these.
 
     Where a table's segments go by octaves, it is fitted on what calibration saw: every octave more would halve the
     segments of the others, and those left over cover octaves beyond the range by themselves.
     """
     if octaves and seen.low > 0.0:
         return seen
-    bound = form.scale * form.highest
+    bound = min(form.scale * form.highest, HEADROOM * max(seen.magnitude, form.scale))
     return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)

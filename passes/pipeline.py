@@ -20,6 +20,7 @@ from passes.normalise_moves import normalise_moves
 from passes.recognise_activations import recognise_activations
 from passes.recognise_normalisation import recognise_normalisation
 from passes.recognise_one_hot import recognise_one_hot
+from passes.recognise_quantisation import recognise_quantisation
 from passes.simplify import simplify
 
 
@@ -30,6 +31,7 @@ def lowering_passes() -> Sequence[ir.transform.Pass]:
     arithmetic before those are lowered; ranks and moves are made uniform last.
     """
     return [
+        recognise_quantisation,
         simplify,
         recognise_one_hot,
         recognise_normalisation,

@@ -14,14 +14,15 @@ from tvm import ir, relax
 
 from nmc.quant import fixed_point
 from nmc.quant.formats import TensorFormat
-from passes.formats import scalar_factor
+from passes.formats import WIDE_BITS, scalar_factor
 from passes.linearise import FittedTable
 from passes.matrix_form import elementwise, host
+from passes.matrix_form.grid import GRID
 from passes.matrix_form.im2col import IM2COL, im2col, window_of
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.pwl import FLOAT_PWL, pwl
 from passes.narrow_products import NARROW_BITS, Narrower, NarrowProduct, NarrowProducts
-from passes.quantise_gemm import Quantity, activation_product, constant_format, weights_product
+from passes.quantise_gemm import LARGEST_RATIO, Quantity, activation_product, constant_format, weights_product
 from passes.rewrite import (
     Emitter,
     bindings_of,
@@ -36,6 +37,9 @@ from passes.rewrite import (
 )
 
 CONSTANT_BITS = 16
+
+COARSE_ROUNDING = 4.0
+"""Steps of a product that the rounding of a constant factor may move it by."""
 
 
 @dataclass
@@ -143,8 +147,8 @@ def _quantity(state: QuantiserState, expr: relax.Expr) -> Quantity:
     return state.integers[expr.name]
 
 
-def _constant(state: QuantiserState, value: np.ndarray) -> Quantity:
-    form = constant_format(value, CONSTANT_BITS)
+def _constant(state: QuantiserState, value: np.ndarray, bits: int = CONSTANT_BITS) -> Quantity:
+    form = constant_format(value, bits)
     integers = fixed_point.quantise(value, form.scale, form.bits)
     return Quantity(state.emitter.constant(integers, form.dtype), form)
 
@@ -300,12 +304,29 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
         ):
             return Quantity(quantity.expr, form)
         return _rescaled(state, quantity, factor, form)
-    a, b = (_quantity(state, argument) for argument in call.args)
+    a, b = _factors(state, call, form)
     if a.format.bits > CONSTANT_BITS and b.format.bits > CONSTANT_BITS:
         a, b = (_narrowed(state, a), b) if a.expr.same_as(b.expr) is False else (_narrowed(state, a),) * 2
-    multiplier, shift = fixed_point.multiplier_and_shift(a.format.scale * b.format.scale / form.scale)
+    step = a.format.scale * b.format.scale
+    # a product moves by many steps of the result for one of an operand: finer ones would say nothing
+    form = TensorFormat(max(form.scale, step / LARGEST_RATIO), form.bits)
+    multiplier, shift = fixed_point.multiplier_and_shift(step / form.scale)
     product = elementwise.hadamard(state.emitter, a.expr, b.expr, multiplier, shift, form.dtype)
     return Quantity(state.emitter.emit(product), form)
+
+
+def _factors(state: QuantiserState, call: relax.Call, form: TensorFormat) -> list[Quantity]:
+    """The operands of a product; a constant is wide where its rounding to 16 bits would move the product by several steps.
+
+    So it is with a factor a channel that is large where the channel's values are small, as a batch normalisation has.
+    """
+    factors = [_quantity(state, argument) for argument in call.args]
+    for index, other in ((0, 1), (1, 0)):
+        value, partner = constant_value(call.args[index]), factors[other].format
+        rounding = 0.5 * factors[index].format.scale * partner.scale * 2.0 ** (partner.bits - 1)
+        if value is not None and partner.bits <= CONSTANT_BITS and rounding > COARSE_ROUNDING * form.scale:
+            factors[index] = _constant(state, value, WIDE_BITS)
+    return factors
 
 
 def _pwl(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
@@ -318,6 +339,10 @@ def _pwl(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> 
     form = TensorFormat(max(form.scale, table.least_output_scale(x.format.scale)), form.bits)
     integers = table.quantise(x.format.scale, form.scale, x.format.bits, form.bits)
     return Quantity(state.emitter.emit(pwl(state.emitter, x.expr, integers, form.dtype)), form)
+
+
+def _grid(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
+    return _converted(state, _quantity(state, call.args[0]), state.formats[binding.var.name])
 
 
 def _im2col(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> Quantity:
@@ -371,6 +396,7 @@ HANDLERS: Mapping[str, Handler] = {
     "relax.subtract": _addition(-1.0),
     "relax.multiply": _multiply,
     FLOAT_PWL: _pwl,
+    GRID: _grid,
     IM2COL: _im2col,
     **{name: _move for name in MOVES},
 }

@@ -21,6 +21,13 @@ LEAST_WEIGHT_STEPS = 64
 """Weights with fewer steps than this to their largest value are too coarse."""
 
 
+SAMPLE_ROWS = 64
+"""Of weights that are on no grid this many rows show it."""
+
+GRID_TOLERANCE = 1.0e-4
+"""How far from a whole number, in steps, float32 rounding may have moved a weight of up to 255 steps."""
+
+
 @dataclass(frozen=True)
 class Quantity:
     """An integer tensor and the real values it stands for."""
@@ -62,6 +69,35 @@ def weights_product(
     return _product(emitter, a, b, steps[:, 0, :], bias, form, -zero * integers.sum(axis=1))
 
 
+def grid_steps(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The step of each column of weights [G, K, N] whose values all are whole multiples of one, few enough for 8 bits.
+
+    [G, 1, N], 0 where there is none. Models that were quantised before carry such weights: in these steps they are exact.
+    """
+    few = np.abs(weights[:, :SAMPLE_ROWS])
+    if not _steps_between(few).any():
+        return np.zeros((weights.shape[0], 1, weights.shape[2]))
+    return _steps_between(np.abs(weights))
+
+
+def _steps_between(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest step of which all magnitudes [G, K, N] of a column are multiples, none by more than a byte's 255, or 0."""
+    largest = magnitudes.max(axis=1, keepdims=True)
+    ordered = np.sort(magnitudes, axis=1)
+    gaps = np.diff(ordered, axis=1, prepend=0.0)
+    gaps = np.where(gaps > largest / 512.0, gaps, np.inf).min(axis=1, keepdims=True)
+    result = np.zeros_like(largest)
+    for part in (4, 3, 2, 1):
+        counts = np.rint(largest * part / gaps)
+        steps = np.divide(
+            largest, counts, out=np.zeros_like(largest), where=(counts >= 1.0) & (counts <= 255.0)
+        )
+        multiples = np.divide(magnitudes, steps, out=np.full_like(magnitudes, 0.5), where=steps > 0.0)
+        fits = (np.abs(multiples - np.rint(multiples)) < GRID_TOLERANCE).all(axis=1, keepdims=True)
+        result = np.where(fits, steps, result)
+    return result
+
+
 def nearest_steps(weights: NDArray[np.floating], steps: NDArray[np.float64]) -> NDArray[np.int64]:
     """The integers that stand for weights [G, K, N] in steps [G, 1, N]."""
     return np.floor(weights / steps + 0.5).astype(np.int64)
@@ -79,6 +115,8 @@ def column_scales(weights: NDArray[np.float64], input_bits: int, bits: int) -> N
     counts = np.floor(largest / steps)
     if (counts < 1.0).any() or (~uniform & (counts < LEAST_WEIGHT_STEPS)).any():
         return None
+    own = grid_steps(weights)
+    steps = np.where((own >= by_sum) & (largest <= own * (highest + GRID_TOLERANCE)), own, steps)
     # a column of one magnitude is exact when that magnitude is a whole number of steps
     return np.where(uniform, largest / counts, steps)
 

@@ -7,6 +7,7 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from passes.matrix_form.grid import GRID, grid_of
 from passes.rewrite import (
     Emitter,
     bindings_of,
@@ -94,6 +95,9 @@ def listing(module: ir.IRModule) -> list[str]:
             operator = callee_name(module, value).removeprefix("relax.")
             if "function" in attributes:
                 operator = f"unary[{_unary_text(attributes)}]"
+            elif operator == GRID:
+                grid = grid_of(attributes)
+                operator = f"grid[{grid.scale:g} from {grid.low} to {grid.high}]"
             lines.append(f"{binding.var.name} = {operator}({', '.join(text(a) for a in value.args)})")
         elif isinstance(value, relax.Var):
             names[binding.var] = text(value)

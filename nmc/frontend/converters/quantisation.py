@@ -67,8 +67,9 @@ def dequantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axi
         and isinstance(scale, np.ndarray)
         and (zero is None or isinstance(zero, np.ndarray))
     ):
-        offset = np.zeros((), np.float32) if zero is None else zero
-        return (x.astype(np.float32) - _along(emitter, offset, x, axis)) * _along(emitter, scale, x, axis)
+        offset = np.zeros((), np.int64) if zero is None else zero.astype(np.int64)
+        steps = x.astype(np.int64) - _along(emitter, offset, x, axis)
+        return steps.astype(np.float32) * np.asarray(_along(emitter, scale, x, axis), np.float32)
     wide = emitter.cast(x, "float32")
     if zero is not None and not (isinstance(zero, np.ndarray) and not zero.any()):
         wide = emitter.call(relax.op.subtract, wide, emitter.cast(_along(emitter, zero, x, axis), "float32"))
