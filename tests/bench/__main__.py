@@ -1,6 +1,6 @@
 """Runs every benchmark: `python -m tests.bench`."""
 
-from tests.bench import architectures, comparisons, cycles, fidelity, granularity, real_models
+from tests.bench import architectures, comparisons, cycles, fidelity, granularity, real_models, relu_cost
 
 BENCHMARKS = (
     cycles.main,
@@ -8,6 +8,7 @@ BENCHMARKS = (
     fidelity.main,
     granularity.main,
     comparisons.main,
+    relu_cost.main,
     architectures.main,
 )
 

@@ -15,6 +15,7 @@ from nmc.pwl.functions import Function, function_named
 from nmc.quant.formats import TensorRange
 from passes.bound_masks import bound_masks
 from passes.matrix_form.unary import UNARY
+from passes.ranges import effective_ranges
 from passes.rewrite import bindings_of, callee_attributes, callee_name
 from targets.cpu.interpreter import Interpreter, Step, interpret
 
@@ -69,7 +70,7 @@ def emulate(model: Model) -> Emulation:
     count = len(next(iter(data.values())))
     samples = [[np.asarray(data[s.name][i]).astype(s.dtype) for s in imported.inputs] for i in range(count)]
     module, ranges = bound_masks(exact, collect_ranges(exact, samples))
-    return Emulation(model, imported, module, ranges)
+    return Emulation(model, imported, module, effective_ranges(module, ranges))
 
 
 def first(arrays: Mapping[str, Array], count: int | None) -> dict[str, Array]:

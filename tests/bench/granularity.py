@@ -18,7 +18,7 @@ import models
 from nmc.pwl import Function, Table, fit_table
 from nmc.pwl.segments import MAXIMUM_ENTRIES
 from nmc.quant.formats import TensorRange
-from tests.bench.emulation import cosines, emulate, first, markdown
+from tests.bench.emulation import Array, cosines, emulate, first, markdown
 
 GRANULARITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
 SAMPLES = {"magika": 100}
@@ -57,8 +57,8 @@ def measure(name: str) -> list[Row]:
     exact, _ = emulation.outputs(data, lambda function, span: None)
     (expected,) = exact.values()
 
-    def tried(substitute: Callable[[Function, TensorRange], Table]) -> tuple[float, float]:
-        outputs, _ = emulation.outputs(data, substitute)
+    def tried(fit: Callable[[Function, TensorRange], Table]) -> tuple[float, float]:
+        outputs, _ = emulation.outputs(data, lambda function, span: saturating(fit(function, span), span))
         (actual,) = outputs.values()
         return model.metric(outputs, labels), float(cosines(expected, actual).mean())
 
@@ -79,6 +79,11 @@ def measure(name: str) -> list[Row]:
         chord_figures, fitted_figures = tried(chord), tried(fitted)
         rows.append(Row(name, granularity, float(np.mean(sizes or [0])), *chord_figures, *fitted_figures))
     return rows
+
+
+def saturating(table: Table, span: TensorRange) -> Callable[[Array], Array]:
+    """The table of arguments that saturate at the ends of the range, as integers do."""
+    return lambda x: table(np.clip(x, span.low, span.high))
 
 
 def chords(function: Function, span: TensorRange, granularity: float) -> Table:
