@@ -17,7 +17,10 @@ import numpy as np
 import models
 from nmc.pwl import Function, Table, fit_table
 from nmc.pwl.segments import MAXIMUM_ENTRIES
-from nmc.quant.formats import TensorRange
+from nmc.quant.formats import TensorFormat, TensorRange
+from nmc.quant.ranges import scale_for
+from passes.formats import HEADROOM, NARROW_BITS
+from passes.linearise import fitted_range
 from tests.bench.emulation import Array, cosines, emulate, first, markdown
 
 GRANULARITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -58,7 +61,7 @@ def measure(name: str) -> list[Row]:
     (expected,) = exact.values()
 
     def tried(fit: Callable[[Function, TensorRange], Table]) -> tuple[float, float]:
-        outputs, _ = emulation.outputs(data, lambda function, span: saturating(fit(function, span), span))
+        outputs, _ = emulation.outputs(data, lambda function, seen: saturating(fit, function, seen))
         (actual,) = outputs.values()
         return model.metric(outputs, labels), float(cosines(expected, actual).mean())
 
@@ -81,9 +84,16 @@ def measure(name: str) -> list[Row]:
     return rows
 
 
-def saturating(table: Table, span: TensorRange) -> Callable[[Array], Array]:
-    """The table of arguments that saturate at the ends of the range, as integers do."""
-    return lambda x: table(np.clip(x, span.low, span.high))
+def saturating(
+    fit: Callable[[Function, TensorRange], Table], function: Function, seen: TensorRange
+) -> Callable[[Array], Array]:
+    """A table over the range that the compiler fits it on, of arguments that saturate at its ends as integers do."""
+    bound = HEADROOM * max(seen.magnitude, 1e-30)
+    span = fitted_range(
+        seen, TensorFormat(scale_for(-bound, bound, NARROW_BITS), NARROW_BITS), function.octaves
+    )
+    table = fit(function, span)
+    return table if span == seen else lambda x: table(np.clip(x, span.low, span.high))
 
 
 def chords(function: Function, span: TensorRange, granularity: float) -> Table:
