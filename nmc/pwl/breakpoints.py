@@ -40,7 +40,7 @@ def breakpoint_segments(problem: Problem, curve: Curve, count: int) -> Segments:
 
 def _between(problem: Problem, curve: Curve, count: int, lo: float, hi: float) -> Segments:
     """Segments over [lo, hi], and tails for what the range has outside of it or entries are kept for."""
-    kept_below, kept_above = problem.reserves(count)
+    kept_below, kept_above = problem.reserves(count, MAXIMUM_BREAKPOINT_ENTRIES)
     below, above = lo > problem.lo or kept_below, hi < problem.hi or kept_above
     inside = count - below - above
     if problem.density is None:

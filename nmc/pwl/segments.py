@@ -14,8 +14,6 @@ MAXIMUM_ENTRIES = 256
 """Entries of the accelerator's table memory."""
 MAXIMUM_BREAKPOINT_ENTRIES = 64
 """Segments that the comparator tree can tell apart."""
-MINIMUM_ENTRIES_WITH_TAILS = 64
-"""From this size on, a table spends an entry on each side where the function goes on along a known line."""
 
 _ENDS = 2.0 ** -np.arange(2.0, 22.0)
 SAMPLE_FRACTIONS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 33), _ENDS, 1.0 - _ENDS]))
@@ -41,11 +39,12 @@ class Problem:
     input_bits: int = 16
     density: Callable[[FloatArray], FloatArray] | None = None
 
-    def reserves(self, count: int) -> tuple[bool, bool]:
-        """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi."""
-        below, above = (
-            tail is not None and count >= MINIMUM_ENTRIES_WITH_TAILS for tail in self.function.tails
-        )
+    def reserves(self, count: int, least: int) -> tuple[bool, bool]:
+        """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi.
+
+        It does from `least` entries on, where the function goes on along a known line.
+        """
+        below, above = (tail is not None and count >= least for tail in self.function.tails)
         if self.input_step is not None:
             limit = 1 << (self.input_bits - 1)
             below = below and round(self.lo / self.input_step) > -limit

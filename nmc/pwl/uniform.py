@@ -14,6 +14,11 @@ from nmc.pwl.fit import fit_lines
 from nmc.pwl.functions import FloatArray
 from nmc.pwl.segments import Problem, Segments, errors_of, fitted, tail_deviations
 
+MINIMUM_ENTRIES_WITH_TAILS = 96
+"""From this size on, an entry is spent on inputs below the range and one on inputs above it.
+
+Errors go as the square of the width: two entries of 96 raise them by (96 / 94)² = 1.043, two of 64 by 1.066.
+"""
 _VIRTUAL_BITS = 20
 """Without an input step, a segment of the evenly divided range is 2^20 steps of an imagined one."""
 _PROBES = 130
@@ -67,7 +72,7 @@ def _grid(problem: Problem, count: int, granularity: float | None) -> tuple[_Gri
         step = granularity * 2.0**-_VIRTUAL_BITS
         # Ends that are multiples of the granularity must stay so: 0.3 / 0.1 is not 3.
         return _Grid(step, 0.0, round(lo / step), round(hi / step)), _VIRTUAL_BITS
-    below, above = problem.reserves(count)
+    below, above = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
     # One step short of a whole segment where a tail follows, so that hi itself is not in the tail.
     steps = (max(count - below - above, 1) << _VIRTUAL_BITS) - above
     return _Grid((hi - lo) / steps, lo, 0, steps), _VIRTUAL_BITS
@@ -75,7 +80,7 @@ def _grid(problem: Problem, count: int, granularity: float | None) -> tuple[_Gri
 
 def _blocks(problem: Problem, grid: _Grid, count: int, shift: int) -> tuple[int, int, bool, bool]:
     """First block of 2^shift integers, number of blocks to cover the range, and which ends are tails."""
-    below, above = problem.reserves(count)
+    below, above = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
     first, last = grid.lo >> shift, (grid.hi - (not above)) >> shift
     if problem.input_step is not None:
         limit = 1 << (problem.input_bits - 1)
