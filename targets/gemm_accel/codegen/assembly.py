@@ -270,7 +270,7 @@ class Assembly:
 
     def finish(self) -> tuple[list[isa.Command], list[str]]:
         """All commands with waits and signals in place and final addresses, and the layer of each."""
-        arena = len(self.constants.data())
+        arena = self.constants.size
         commands: list[isa.Command] = []
         layers: list[str] = []
         numbers = [0] * len(QUEUES)

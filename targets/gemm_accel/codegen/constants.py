@@ -25,6 +25,11 @@ class ConstantRegion:
             self._data += data
         return self._addresses[key]
 
+    @property
+    def size(self) -> int:
+        """The bytes of the whole region."""
+        return -(-len(self._data) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
     def data(self) -> bytes:
         """The whole region, padded to the alignment."""
-        return bytes(self._data + bytes(-len(self._data) % ALIGNMENT_BYTES))
+        return bytes(self._data).ljust(self.size, b"\0")

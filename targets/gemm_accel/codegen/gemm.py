@@ -13,16 +13,16 @@ from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
+from targets.gemm_accel.codegen.tile_choice import choose_tile
 from targets.gemm_accel.codegen.tiles import Placed, counts_of
 from targets.gemm_accel.codegen.tiling import (
     SCALE_BYTES,
     GemmShape,
     GemmTile,
-    choose_tile,
     places_of,
 )
 from targets.gemm_accel.codegen.transfers import Range
-from targets.gemm_accel.codegen.views import numpy_value
+from targets.gemm_accel.codegen.views import View, numpy_value
 from targets.gemm_accel.config import AcceleratorConfig
 
 
@@ -102,7 +102,8 @@ def _shape(config: AcceleratorConfig, kernel: Kernel, gemm: Gemm) -> GemmShape:
     n = gemm.b.shape[2]
     width = config.dram_bytes_per_cycle
     b_is_constant = gemm.b.buffer.value is not None
-    output_beats = sum(beats_per_element(view, width) for views in kernel.stores.values() for view in views)
+    moved = [view for views in kernel.stores.values() for view in views]
+    moved += [view for view in kernel.views() if not _repeats(view)]
     return GemmShape(
         groups,
         m,
@@ -112,11 +113,17 @@ def _shape(config: AcceleratorConfig, kernel: Kernel, gemm: Gemm) -> GemmShape:
         gemm.b.buffer.element_bytes,
         beats_per_element(gemm.a, width),
         gemm.b.buffer.element_bytes / width if b_is_constant else beats_per_element(gemm.b, width),
-        output_beats,
+        sum(beats_per_element(view, width) for view in moved),
         config.rows,
         config.columns,
         gemm.a.buffer.dtype == "int32",
+        config.dram_latency_cycles,
     )
+
+
+def _repeats(view: View) -> bool:
+    """Whether tiles of the view can stay while the gemm goes on, as those of a row or a column do."""
+    return any(all(factor.repeats for factor in axis) for axis in view.axes if axis)
 
 
 def _prepare(

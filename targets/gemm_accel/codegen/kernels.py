@@ -66,8 +66,9 @@ class Kernel:
         return self.nodes[0].layer
 
     def views(self) -> list[View]:
-        """The views over the axes that the steps read."""
-        return [operand.view for step in self.steps for operand in step.operands if operand.view is not None]
+        """The views over the axes that the steps read, each once."""
+        views = [operand.view for step in self.steps for operand in step.operands]
+        return list(dict.fromkeys(view for view in views if view is not None))
 
 
 def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:

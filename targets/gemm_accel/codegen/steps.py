@@ -142,14 +142,12 @@ def run_steps(
     kept = sorted(values)
     first_step = 0 if kernel.head is None else 1
     for grid in grids(counts, [*(values[value] for value in kept), *views]):
-        view_number = len(kept)
         for number, step in enumerate(kernel.steps, start=first_step):
             operands: list[int | None] = []
             for operand in step.operands:
-                if operand.value is None:
-                    operands.append(view_number)
-                    view_number += 1
-                else:
+                if operand.view is not None:
+                    operands.append(len(kept) + places.needs.views.index(operand.view))
+                elif operand.value is not None:
                     operands.append(kept.index(operand.value) if operand.value in values else None)
             destination = kept.index(number) if number in values else None
             assembly.layer = step.node.layer

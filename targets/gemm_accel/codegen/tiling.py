@@ -1,12 +1,9 @@
-"""The tile sizes of a gemm: the choice with the least estimated time among those that fit on chip."""
+"""A gemm in tiles: what its tiles take on chip, and how long they occupy the array and the DRAM."""
 
-import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.scratchpad import aligned
-from targets.gemm_accel.codegen.tiles import balanced
 
 TRANSFER_CYCLES = 16
 """What a further transfer is taken to cost beside its beats, so that equal choices prefer larger tiles."""
@@ -31,6 +28,7 @@ class GemmShape:
     array_rows: int
     array_columns: int
     wide: bool
+    dram_latency_cycles: int
 
 
 @dataclass(frozen=True)
@@ -42,47 +40,6 @@ class GemmTile:
     n: int
     k: int
     rows_outside: bool
-
-
-def choose_tile(
-    shape: GemmShape, accumulator_entries: int, scratchpad_bytes: int, step_bytes: Callable[[int, int], int]
-) -> GemmTile:
-    """The tile of least estimated cycles; `step_bytes` gives what the epilogue needs for a tile of m rows,
-    n columns."""
-    best: tuple[float, GemmTile] | None = None
-    for m, n in itertools.product(_sizes(shape.m, shape.array_rows), _sizes(shape.n, shape.array_columns)):
-        single = m >= shape.m and n >= shape.n and shape.groups == 1
-        if m * n > accumulator_entries // (1 if single else 2):
-            continue
-        room = scratchpad_bytes - step_bytes(m, n)
-        for tile in _fitting_depths(shape, m, n, room):
-            cycles = estimated_cycles(shape, tile)
-            if best is None or cycles < best[0]:
-                best = (cycles, tile)
-    assert best is not None, "a tile of one element fits into every accelerator"
-    return best[1]
-
-
-def _fitting_depths(shape: GemmShape, m: int, n: int, room: int) -> list[GemmTile]:
-    """The tiles of m rows and n columns in both orders, as deep as fits."""
-    for k in reversed(_sizes(shape.k, shape.array_rows)):
-        tile = GemmTile(m, n, k, False)
-        if operand_bytes(shape, tile) <= room:
-            return [tile, GemmTile(m, n, k, True)]
-    return []
-
-
-def _sizes(extent: int, unit: int) -> list[int]:
-    """Tile extents worth trying: the whole, equal parts of it in whole units, and less than a unit for tiny
-    memories."""
-    sizes = {extent, min(extent, unit), 1}
-    size = unit
-    while size < extent:
-        for near in (size, size + size // 2):
-            part = balanced(extent, min(near, extent))
-            sizes |= {min(near, extent), min(extent, -(-part // unit) * unit)}
-        size *= 2
-    return sorted(sizes)
 
 
 def places_of(shape: GemmShape, tile: GemmTile) -> tuple[int, int]:
@@ -105,13 +62,21 @@ def operand_bytes(shape: GemmShape, tile: GemmTile) -> int:
     return a + b + 2 * aligned(tile.n * SCALE_BYTES)
 
 
-def estimated_cycles(shape: GemmShape, tile: GemmTile) -> float:
-    """The longer of array and DRAM time, plus what the first load and the last store add."""
+@dataclass(frozen=True)
+class Estimate:
+    """What the array and the DRAM's port are occupied by all tiles, in cycles."""
+
+    compute: float
+    dram: float
+
+
+def estimate_of(shape: GemmShape, tile: GemmTile) -> Estimate:
+    """The cycles of a gemm on each unit, as if neither ever waited for the other."""
     m_tiles, n_tiles = math.ceil(shape.m / tile.m), math.ceil(shape.n / tile.n)
     k_tiles = math.ceil(shape.k / tile.k)
-    blocks = math.ceil(tile.k / shape.array_rows) * math.ceil(tile.n / shape.array_columns)
-    compute = blocks * max(tile.m * (2 if shape.wide else 1), shape.array_rows)
-    compute = (compute + COMMAND_CYCLES) * m_tiles * n_tiles * k_tiles * shape.groups
+    blocks = _units(shape.k, tile.k, shape.array_rows) * _units(shape.n, tile.n, shape.array_columns)
+    compute = blocks * _rows_streamed(shape, tile.m) + COMMAND_CYCLES * m_tiles * n_tiles * k_tiles
+    compute *= shape.groups
     a_loads, b_loads = (1, m_tiles) if tile.rows_outside else (n_tiles, 1)
     if k_tiles > 1:
         a_loads, b_loads = n_tiles, m_tiles
@@ -126,6 +91,21 @@ def estimated_cycles(shape: GemmShape, tile: GemmTile) -> float:
         + shape.m * shape.n * shape.output_beats
         + transfers * TRANSFER_CYCLES
     )
-    first = tile.m * tile.k * shape.a_beats + tile.k * tile.n * shape.b_beats
-    last = tile.m * tile.n * (shape.output_beats + 1.0 / shape.array_columns)
-    return max(compute, dram) + first + last
+    return Estimate(compute, dram)
+
+
+def _units(extent: int, step: int, unit: int) -> int:
+    """Into how many units of the array the tiles of an axis fall, the last one's part included."""
+    whole, rest = divmod(extent, step)
+    return whole * math.ceil(step / unit) + math.ceil(rest / unit)
+
+
+def _rows_streamed(shape: GemmShape, step: int) -> int:
+    """What all tiles of rows stream through one block of weights."""
+    whole, rest = divmod(shape.m, step)
+    return whole * streamed_rows(shape, step) + (streamed_rows(shape, rest) if rest else 0)
+
+
+def streamed_rows(shape: GemmShape, rows: int) -> int:
+    """The cycles of the array for so many rows and one block of weights: no fewer than the weights take to load."""
+    return max(rows * (2 if shape.wide else 1), shape.array_rows)
