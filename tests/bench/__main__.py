@@ -1,15 +1,27 @@
-"""Runs every benchmark: `python -m tests.bench`."""
+"""Runs every benchmark, then writes the report of accuracy: `python -m tests.bench`."""
 
-from tests.bench import architectures, comparisons, cycles, fidelity, granularity, real_models, relu_cost
+from tests.bench import (
+    architectures,
+    comparisons,
+    cycles,
+    fidelity,
+    granularity,
+    real_models,
+    relu_cost,
+    report,
+    tables,
+)
 
 BENCHMARKS = (
     cycles.main,
     real_models.main,
+    tables.main,
     fidelity.main,
     granularity.main,
     comparisons.main,
     relu_cost.main,
     architectures.main,
+    report.main,
 )
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ Same models, same data, one table. Methods that replace only functions run as fl
 quantisation (QDQ, 8 bits, min-max, channel by channel) is calibrated on the same data in the same run.
 """
 
-import json
 import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,10 @@ from nmc.golden import Golden
 from nmc.options import Options
 from targets.cpu import build
 from tests.bench import methods
-from tests.bench.emulation import Array, cosines, emulate, first, markdown
+from tests.bench.emulation import Array, cosines, emulate, some
+from tests.bench.results import markdown, store
 
-SAMPLES = {"magika": 100}
+SAMPLES = {"magika": 200}
 """Test samples used where the whole set would take too long."""
 METHODS = {
     "I-BERT polynomials": methods.of_i_bert,
@@ -36,7 +36,6 @@ METHODS = {
     "softmax to 2quad": methods.with_two_quad,
     "softmax to relu": methods.with_relu_attention,
 }
-DIRECTORY = Path("build/bench")
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,16 @@ class Row:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/comparisons.json."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
     print(table(rows))
-    (DIRECTORY / "comparisons.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    store("comparisons", rows, sys.argv[1:])
 
 
 def measure(name: str) -> Iterator[Row]:
     """All rows of one model."""
     model, count = models.get(name), SAMPLES.get(name)
-    data, labels = first(model.test(), count), model.labels()[:count]
+    data = {key: some(array, count) for key, array in model.test().items()}
+    labels = some(model.labels(), count)
     expected = by_onnxruntime(model.onnx_path(), data)
 
     def row(method: str, outputs: Mapping[str, Array]) -> Row:

@@ -1,7 +1,7 @@
 """Runs a model's matrix form on numpy with other functions in the place of the exact ones: what a method that replaces only
 functions does to a network, without its integers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,9 +73,11 @@ def emulate(model: Model) -> Emulation:
     return Emulation(model, imported, module, effective_ranges(module, ranges))
 
 
-def first(arrays: Mapping[str, Array], count: int | None) -> dict[str, Array]:
-    """The first samples of each array."""
-    return {name: array[:count] for name, array in arrays.items()}
+def some(array: Array, count: int | None) -> Array:
+    """So many samples at even distances, or all: sets are sorted by kind, so that the first would be of few kinds."""
+    if count is None or count >= len(array):
+        return array
+    return array[np.arange(count) * len(array) // count]
 
 
 def cosines(expected: Array, actual: Array) -> Array:
@@ -83,12 +85,6 @@ def cosines(expected: Array, actual: Array) -> Array:
     a, b = expected.astype(np.float64), actual.astype(np.float64)
     lengths = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
     return np.asarray((a * b).sum(-1) / np.maximum(lengths, 1e-300))
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _step(step: Step, replaced: Mapping[str, tuple[relax.Var, Callable[[Array], Array]]]) -> Step:

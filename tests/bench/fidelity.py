@@ -1,64 +1,79 @@
-"""What all models keep of onnxruntime's results at 16 and at 8 bits: `python -m tests.bench.fidelity`."""
+"""What all models keep of onnxruntime's results at 16 bits, at 8 bits, and with the compiler's choice between the two:
+`python -m tests.bench.fidelity [MODEL…]`, on the whole test sets."""
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import sys
+from dataclasses import dataclass
 
 import numpy as np
 
 import models
+from models.model import DataSet
 from nmc.check import ACCELERATOR, REFERENCE, check_model
 from nmc.options import Options
+from tests.bench.results import markdown, store
 
-MOST_SAMPLES = 300
-"""For magika, whose 408 files would take minutes more; the other sets are used whole up to 1000."""
-DIRECTORY = Path("build/bench")
+WIDTHS: tuple[int | str, ...] = (16, 8, "auto")
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """One row: the metric of onnxruntime and of the accelerator, and the smallest cosine of any sample's output."""
+    """One row: the metric of onnxruntime and of the accelerator, and the smallest cosines of any output."""
 
     model: str
-    bits: int
+    bits: int | str
     samples: int
     metric: str
     onnxruntime: float
     accelerator: float
     same_top1: float
     smallest_cosine: float
+    """Of any vector along the last axis."""
+    smallest_sample_cosine: float
+    """Of the whole output of any sample, without the positions that an attention mask leaves out."""
     bit_exact: bool
 
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/fidelity.json."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    rows = [measure(name, bits) for bits in (16, 8) for name in models.NAMES]
+    chosen = sys.argv[1:]
+    rows = [measure(name, bits) for bits in WIDTHS for name in chosen or models.NAMES]
     print(table(rows))
-    (DIRECTORY / "fidelity.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    store("fidelity", rows, chosen)
 
 
-def measure(name: str, bits: int) -> Fidelity:
+def measure(name: str, bits: int | str) -> Fidelity:
     """Checks one model on its test set."""
     model = models.get(name)
-    count = MOST_SAMPLES if name == "magika" else None
-    data = {key: array[:count] for key, array in model.test().items()}
-    labels = model.labels()[:count]
     options = Options(shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits)
-    report = check_model(model.onnx_path(), options, data)
+    report = check_model(model.onnx_path(), options, dict(model.test()))
     ((_, expected),) = report.outputs[REFERENCE].items()
     ((_, actual),) = report.outputs[ACCELERATOR].items()
+    counted = counted_positions(model.test(), expected)
     return Fidelity(
         model=name,
         bits=bits,
         samples=report.samples,
         metric=model.metric_name,
-        onnxruntime=model.metric(report.outputs[REFERENCE], labels),
-        accelerator=model.metric(report.outputs[ACCELERATOR], labels),
+        onnxruntime=model.metric(report.outputs[REFERENCE], model.labels()),
+        accelerator=model.metric(report.outputs[ACCELERATOR], model.labels()),
         same_top1=float((expected.argmax(-1) == actual.argmax(-1)).mean()),
         smallest_cosine=smallest_cosine(expected, actual),
+        smallest_sample_cosine=smallest_cosine(flat(expected * counted), flat(actual * counted)),
         bit_exact=report.bit_exact,
     )
+
+
+def counted_positions(data: DataSet, output: np.ndarray) -> np.ndarray:
+    """The attention mask, where a model has one of the output's positions: [*positions, 1]; else ones."""
+    mask = data.get("attention_mask")
+    if mask is None or mask.size * output.shape[-1] != output.size:
+        return np.ones(1)
+    return mask.reshape(*output.shape[:-1], 1)
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """[samples, elements]."""
+    return array.reshape(len(array), -1)
 
 
 def smallest_cosine(expected: np.ndarray, actual: np.ndarray) -> float:
@@ -69,16 +84,34 @@ def smallest_cosine(expected: np.ndarray, actual: np.ndarray) -> float:
 
 def table(rows: list[Fidelity]) -> str:
     """The rows in Markdown."""
-    lines = [
-        "| model | bits | samples | metric | onnxruntime | accelerator | same top-1 | smallest cosine | bit-exact |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.model} | {row.bits} | {row.samples} | {row.metric} | {row.onnxruntime:.1%} | {row.accelerator:.1%} "
-        f"| {row.same_top1:.1%} | {row.smallest_cosine:.6f} | {'yes' if row.bit_exact else 'NO'} |"
+    header = (
+        "model",
+        "bits",
+        "samples",
+        "metric",
+        "onnxruntime",
+        "accelerator",
+        "same top-1",
+        "smallest cosine: vector",
+        "sample",
+        "bit-exact",
+    )
+    cells = [
+        (
+            row.model,
+            str(row.bits),
+            str(row.samples),
+            row.metric,
+            f"{row.onnxruntime:.1%}",
+            f"{row.accelerator:.1%}",
+            f"{row.same_top1:.1%}",
+            f"{row.smallest_cosine:.6f}",
+            f"{row.smallest_sample_cosine:.6f}",
+            "yes" if row.bit_exact else "NO",
+        )
         for row in rows
     ]
-    return "\n".join(lines)
+    return markdown(header, cells)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ Piecewise linear functions are exact in both wherever their corners are multiple
 relu6 are of all granularities here.
 """
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,12 +19,12 @@ from nmc.quant.formats import TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
 from passes.formats import HEADROOM, NARROW_BITS
 from passes.linearise import fitted_range
-from tests.bench.emulation import Array, cosines, emulate, first, markdown
+from tests.bench.emulation import Array, cosines, emulate, some
+from tests.bench.results import markdown, store
 
 GRANULARITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
-SAMPLES = {"magika": 100}
+SAMPLES = {"magika": 200}
 """Test samples used where the whole set would take too long."""
-DIRECTORY = Path("build/bench")
 
 
 @dataclass(frozen=True)
@@ -46,17 +44,17 @@ class Row:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/granularity.json."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
     print(table(rows))
-    (DIRECTORY / "granularity.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    store("granularity", rows, sys.argv[1:])
 
 
 def measure(name: str) -> list[Row]:
     """The rows of one model, the one with exact functions first."""
     emulation = emulate(models.get(name))
     model, count = emulation.model, SAMPLES.get(name)
-    data, labels = first(model.test(), count), model.labels()[:count]
+    data = {key: some(array, count) for key, array in model.test().items()}
+    labels = some(model.labels(), count)
     exact, _ = emulation.outputs(data, lambda function, span: None)
     (expected,) = exact.values()
 

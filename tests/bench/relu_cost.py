@@ -10,12 +10,10 @@ command that would be needed in any case. Energies are the configuration's: an e
 separate pass each byte in and out through scratchpad and DRAM.
 """
 
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import tvm_ffi
@@ -39,9 +37,7 @@ from passes.verify_matrix_form import accelerator_functions
 from targets.gemm_accel.codegen import compile_region
 from targets.gemm_accel.config import AcceleratorConfig
 from targets.gemm_accel.runtime import create_module
-from tests.bench.emulation import markdown
-
-DIRECTORY = Path("build/bench")
+from tests.bench.results import markdown, store
 
 
 @dataclass(frozen=True)
@@ -62,10 +58,9 @@ class Cost:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/relu_cost.json."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
     print(table(rows))
-    (DIRECTORY / "relu_cost.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    store("relu_cost", rows, sys.argv[1:])
 
 
 def measure(name: str) -> Iterator[Cost]:

@@ -1,0 +1,39 @@
+"""What benchmarks have measured: build/bench/NAME.json, a list of rows, each with the time of its measurement."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+DIRECTORY = Path("build/bench")
+MEASURED = "measured"
+
+
+def store(name: str, rows: Sequence[Any], models: Sequence[str] = ()) -> None:
+    """Writes the rows (dataclasses) of a benchmark.
+
+    With `models`, only their rows are replaced; those of others, which the file holds from earlier runs, are named on
+    standard error.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    kept = [row for row in load(name) if row["model"] not in models] if models else []
+    for model, when in sorted({(row["model"], row[MEASURED]) for row in kept}):
+        print(f"{name}.json keeps what was measured of {model} on {when}", file=sys.stderr)
+    made = kept + [asdict(row) | {MEASURED: now} for row in rows]
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    (DIRECTORY / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """The rows of a benchmark, each with the time of its measurement; none where it was never run."""
+    path = DIRECTORY / f"{name}.json"
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,147 @@
+"""The errors of tables against the optimum of their size, published tables and 16-bit steps: `python -m tests.bench.tables`.
+
+No segments of any kind can have a smaller largest error than the smallest error among as many segments that cover the same
+range: one of the others contains one of these whole. That bounds free breakpoints from below; with evenly wide segments, and
+octaves evenly divided, there is only one choice of segments, whose best lines are the optimum.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nmc.pwl import fit_table, function_named, optimal_breakpoints
+from nmc.pwl.fit import minimax_lines
+from nmc.pwl.functions import Function
+from nmc.quant.formats import TensorRange
+from nmc.quant.ranges import scale_for
+from passes.formats import HEADROOM
+from tests.bench import methods
+from tests.bench.results import markdown, store
+
+RANGES = {
+    "gelu": (-4.0, 4.0),
+    "exp": (-8.0, 0.0),
+    "sigmoid": (-8.0, 8.0),
+    "tanh": (-4.0, 4.0),
+    "erf": (-3.0, 3.0),
+    "silu": (-8.0, 8.0),
+    "softplus": (-8.0, 8.0),
+    "log": (0.0625, 16.0),
+    "sqrt": (0.0625, 16.0),
+    "rsqrt": (0.0625, 16.0),
+    "reciprocal": (0.0625, 16.0),
+    "sin": (-3.0, 3.0),
+    "cos": (-3.0, 3.0),
+}
+SIZES = {"breakpoints": (8, 16, 32, 64), "uniform": (16, 64, 256), "octave": (64, 256)}
+POINTS = 400_001
+"""Of the grid that errors are measured on."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table, or a published substitute, of one function; the optimum is None where it isn't known."""
+
+    function: str
+    low: float
+    high: float
+    method: str
+    segments: int | None
+    max_error: float
+    optimum: float | None
+    steps: float
+    """The largest error in steps of a 16-bit result whose range has the headroom that the compiler leaves."""
+
+
+def main() -> None:
+    """Measures, prints the table and writes build/bench/tables.json."""
+    rows = list(measure())
+    print(table(rows))
+    store("tables", rows)
+
+
+def measure() -> Iterator[Row]:
+    """All rows, function by function."""
+    for name, (low, high) in RANGES.items():
+        function = function_named(name)
+        for addressing, sizes in SIZES.items():
+            if addressing == "octave" and low <= 0.0:
+                continue
+            for segments in sizes:
+                fitted = fit_table(name, low, high, segments=segments, addressing=addressing)
+                bound = optimum(function, low, high, segments, addressing)
+                yield _row(function, low, high, addressing, segments, fitted, bound)
+        default = fit_table(name, low, high)
+        yield _row(function, low, high, f"default ({default.addressing})", default.entries, default, None)
+        span = TensorRange(low, high)
+        for method, substitute, entries in PUBLISHED:
+            chosen = substitute(function, span)
+            if chosen is not None and name in ("gelu", "exp"):
+                yield _row(function, low, high, method, entries, chosen, None)
+
+
+PUBLISHED = (
+    ("GQA-LUT", methods.of_gqa_lut, 8),
+    ("NN-LUT's construction", methods.of_nn_lut, methods.NN_LUT_ENTRIES),
+    ("I-BERT's polynomial", methods.of_i_bert, None),
+)
+
+
+def _row(
+    function: Function,
+    low: float,
+    high: float,
+    method: str,
+    segments: int | None,
+    fitted: Callable[[np.ndarray], np.ndarray],
+    bound: float | None,
+) -> Row:
+    x = np.linspace(low, high, POINTS)
+    exact = function(x)
+    error = float(np.abs(fitted(x) - exact).max())
+    largest = HEADROOM * float(np.abs(exact).max())
+    return Row(
+        function.name, low, high, method, segments, error, bound, error / scale_for(-largest, largest, 16)
+    )
+
+
+def optimum(function: Function, low: float, high: float, segments: int, addressing: str) -> float:
+    """The least error that segments of an addressing can have, or less."""
+    if addressing == "breakpoints":
+        return float(best_errors(function, optimal_breakpoints(function, low, high, segments)).min())
+    if addressing == "uniform":
+        return float(best_errors(function, np.linspace(low, high, segments + 1)).max())
+    octaves = round(np.log2(high / low))
+    parts = segments // octaves
+    ends = [low * 2.0**octave * (1.0 + np.arange(parts) / parts) for octave in range(octaves)]
+    return float(best_errors(function, np.append(np.concatenate(ends), high)).max())
+
+
+def best_errors(function: Function, ends: np.ndarray) -> np.ndarray:
+    """The error of the best line of each segment between `ends` [segments+1]; [segments]."""
+    x = np.stack([np.linspace(a, b, 400) for a, b in pairwise(ends)])
+    return minimax_lines(x, function(x)).errors
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    header = ("function", "range", "method", "segments", "max error", "× optimum", "16-bit steps")
+    cells = [
+        (
+            row.function,
+            f"[{row.low:g}, {row.high:g}]",
+            row.method,
+            "" if row.segments is None else str(row.segments),
+            f"{row.max_error:.3g}",
+            "" if row.optimum is None else f"{row.max_error / row.optimum:.3f}",
+            f"{row.steps:.2f}",
+        )
+        for row in rows
+    ]
+    return markdown(header, cells)
+
+
+if __name__ == "__main__":
+    main()
