@@ -2,7 +2,7 @@
 
 Same models, same data, one table. Methods that replace only functions run as floats in the same matrix form
 (`emulation.py`), without retraining; nmc runs its integers, bit for bit those of the accelerator. onnxruntime's static
-quantisation (QDQ, 8 bits, min-max, channel by channel) is calibrated on the same data in the same run.
+quantisation (QDQ, 8 and 16 bits, min-max, channel by channel) is calibrated on the same data in the same run.
 """
 
 import logging
@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from tvm import ir
 
 import models
 from models.model import Model
 from nmc.compiler import compile_model
 from nmc.golden import Golden
+from nmc.macs import macs_of
 from nmc.options import Options
+from passes.rewrite import bindings_of, dtype_of
 from targets.cpu import build
 from tests.bench import methods
 from tests.bench.emulation import Array, cosines, emulate, some
@@ -32,7 +35,7 @@ METHODS = {
     "I-BERT polynomials": methods.of_i_bert,
     "GQA-LUT, 8 entries": methods.of_gqa_lut,
     "NN-LUT, 16 entries": methods.of_nn_lut,
-    "GELU to relu": methods.with_relu_for_gelu,
+    "GELU, SiLU to relu": methods.with_relu_for_gelu,
     "softmax to 2quad": methods.with_two_quad,
     "softmax to relu": methods.with_relu_attention,
 }
@@ -48,6 +51,8 @@ class Row:
     same_top1: float | None = None
     mean_cosine: float | None = None
     smallest_cosine: float | None = None
+    narrow_macs: float | None = None
+    """The share of multiply-adds with both operands of 8 bits; None where it is not nmc's."""
     note: str = ""
 
 
@@ -65,19 +70,21 @@ def measure(name: str) -> Iterator[Row]:
     labels = some(model.labels(), count)
     expected = by_onnxruntime(model.onnx_path(), data)
 
-    def row(method: str, outputs: Mapping[str, Array]) -> Row:
+    def row(method: str, outputs: Mapping[str, Array], narrow: float | None = None) -> Row:
         ((_, a),), ((_, b),) = expected.items(), outputs.items()
         near = cosines(a, b)
         agree = float((a.argmax(-1) == b.argmax(-1)).mean())
-        return Row(name, method, model.metric(outputs, labels), agree, float(near.mean()), float(near.min()))
+        metric = model.metric(outputs, labels)
+        return Row(name, method, metric, agree, float(near.mean()), float(near.min()), narrow)
 
     yield row("float32", expected)
-    yield row("nmc, 16 bits", by_nmc(model, data, 16))
-    yield row("nmc, 8 bits", by_nmc(model, data, 8))
-    yield row("nmc, automatic bits", by_nmc(model, data, "auto"))
+    yield row("nmc, 16 bits", *by_nmc(model, data, 16))
+    yield row("nmc, 8 bits", *by_nmc(model, data, 8))
+    yield row("nmc, automatic bits", *by_nmc(model, data, "auto"))
     with tempfile.TemporaryDirectory() as directory:
-        quantised = quantised_by_onnxruntime(model, Path(directory))
-        yield row("onnxruntime static, 8 bits", by_onnxruntime(quantised, data))
+        for bits in (16, 8):
+            quantised = quantised_by_onnxruntime(model, Path(directory), bits)
+            yield row(f"onnxruntime static, {bits} bits", by_onnxruntime(quantised, data))
     emulation = emulate(model)
     for method, substitute in METHODS.items():
         outputs, replaced = emulation.outputs(data, substitute)
@@ -92,8 +99,8 @@ def by_onnxruntime(path: Path, data: Mapping[str, Array]) -> dict[str, Array]:
     return {name: np.stack([result[name] for result in results]) for name in results[0]}
 
 
-def by_nmc(model: Model, data: Mapping[str, Array], bits: int | str) -> dict[str, Array]:
-    """The outputs of the CPU reference, which the accelerator equals in every bit."""
+def by_nmc(model: Model, data: Mapping[str, Array], bits: int | str) -> tuple[dict[str, Array], float]:
+    """The outputs of the CPU reference, which the accelerator equals in every bit, and the share of 8-bit multiply-adds."""
     options = Options(
         target="cpu", shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits
     )
@@ -102,7 +109,19 @@ def by_nmc(model: Model, data: Mapping[str, Array], bits: int | str) -> dict[str
     arrays = [np.asarray(data[spec.name]).astype(spec.dtype) for spec in compilation.inputs]
     results = [machine.run([array[i] for array in arrays]) for i in range(len(arrays[0]))]
     names = [spec.name for spec in compilation.outputs]
-    return {name: np.stack([result[i] for result in results]) for i, name in enumerate(names)}
+    outputs = {name: np.stack([result[i] for result in results]) for i, name in enumerate(names)}
+    return outputs, narrow_share(compilation.deepest)
+
+
+def narrow_share(module: ir.IRModule) -> float:
+    """The share of a quantised module's multiply-adds that have both operands of 8 bits."""
+    narrow = total = 0
+    for binding in bindings_of(module["main"]):
+        macs, _ = macs_of(module, binding)
+        total += macs
+        if macs and all(dtype_of(operand) == "int8" for operand in binding.value.args[:2]):
+            narrow += macs
+    return narrow / max(total, 1)
 
 
 class Reader(CalibrationDataReader):
@@ -118,8 +137,8 @@ class Reader(CalibrationDataReader):
         return next(self.samples, None)
 
 
-def quantised_by_onnxruntime(model: Model, directory: Path) -> Path:
-    """The file of the model quantised statically to 8 bits: channel by channel, or by tensor where that fails.
+def quantised_by_onnxruntime(model: Model, directory: Path, bits: int) -> Path:
+    """The file of the model quantised statically to 8 or 16 bits: channel by channel, or by tensor where that fails.
 
     With channels, onnxruntime 1.32 stops at a bias whose weights have a scale each, as magika's have.
     """
@@ -127,37 +146,41 @@ def quantised_by_onnxruntime(model: Model, directory: Path) -> Path:
     prepared, result = directory / "prepared.onnx", directory / "quantised.onnx"
     quant_pre_process(str(model.onnx_path()), str(prepared), skip_symbolic_shape=True)
     try:
-        _quantise(prepared, result, model, by_channel=True)
+        _quantise(prepared, result, model, bits, by_channel=True)
     except ValueError:
-        _quantise(prepared, result, model, by_channel=False)
+        _quantise(prepared, result, model, bits, by_channel=False)
     return result
 
 
-def _quantise(prepared: Path, result: Path, model: Model, by_channel: bool) -> None:
+def _quantise(prepared: Path, result: Path, model: Model, bits: int, by_channel: bool) -> None:
+    integers = QuantType.QInt8 if bits == 8 else QuantType.QInt16
     quantize_static(
         str(prepared),
         str(result),
         Reader(model),
         per_channel=by_channel,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
+        activation_type=integers,
+        weight_type=integers,
+        # 16-bit integers are of onnxruntime's own operators before ONNX's operator set 21
+        extra_options={"UseQDQContribOps": bits == 16},
     )
 
 
 def table(rows: list[Row]) -> str:
     """The rows in Markdown."""
-    header = ("model", "method", "metric", "same top-1", "mean cosine", "smallest cosine")
+    header = ("model", "method", "metric", "same top-1", "mean cosine", "smallest cosine", "MACs at 8 bits")
     return markdown(header, [(row.model, row.method, *_cells(row)) for row in rows])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     if row.metric is None:
-        return row.note, "", "", ""
+        return row.note, "", "", "", ""
     return (
         f"{row.metric:.1%}",
         f"{row.same_top1:.1%}",
         f"{row.mean_cosine:.5f}",
         f"{row.smallest_cosine:.5f}",
+        "" if row.narrow_macs is None else f"{row.narrow_macs:.1%}",
     )
 
 
