@@ -8,21 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from models import NAMES
+
 DIRECTORY = Path("build/bench")
 MEASURED = "measured"
 
 
-def store(name: str, rows: Sequence[Any], models: Sequence[str] = ()) -> None:
-    """Writes the rows (dataclasses) of a benchmark.
+def store(name: str, rows: Sequence[Any], chosen: Sequence[str] = ()) -> None:
+    """Writes the rows (dataclasses) of a benchmark, those of a model together and in the order of `models.NAMES`.
 
-    With `models`, only their rows are replaced; those of others, which the file holds from earlier runs, are named on
+    With `chosen` models, only their rows are replaced; those of others, which the file holds from earlier runs, are named on
     standard error.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    kept = [row for row in load(name) if row["model"] not in models] if models else []
+    kept = [row for row in load(name) if row["model"] not in chosen] if chosen else []
     for model, when in sorted({(row["model"], row[MEASURED]) for row in kept}):
         print(f"{name}.json keeps what was measured of {model} on {when}", file=sys.stderr)
     made = kept + [asdict(row) | {MEASURED: now} for row in rows]
+    made.sort(key=lambda row: (*NAMES, row.get("model")).index(row.get("model")))
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     (DIRECTORY / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
 
