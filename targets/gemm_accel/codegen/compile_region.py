@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tvm import ir, relax
 
 from targets.gemm_accel import isa
+from targets.gemm_accel.codegen.aliases import without_aliases
 from targets.gemm_accel.codegen.arena import ArenaPlan, Lifetime, plan_arena
 from targets.gemm_accel.codegen.assembly import ARENA, Assembly
 from targets.gemm_accel.codegen.buffers import Buffer, Place
@@ -52,7 +53,7 @@ def compile_region(
 def compile_graph(graph: Graph, config: AcceleratorConfig) -> CompiledRegion:
     """The program of a region's graph."""
     half = config.scratchpad_bytes // 2
-    kernels = kernels_of(forwarded(graph.nodes), config.table_slots)
+    kernels = kernels_of(without_aliases(forwarded(graph.nodes)), config.table_slots)
     chains = chains_of(kernels, config, half)
     places, plan = _plan(graph, chains)
     addresses = {buffer: ARENA + address for buffer, address in places.items()}
