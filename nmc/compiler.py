@@ -14,6 +14,7 @@ from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
+from nmc.memory import release_freed_memory
 from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products
 from nmc.operand_statistics import OperandStatistics
@@ -81,6 +82,7 @@ def compile_model(
     config = load_config(options.config)
     progress("importing the model")
     imported = import_model(model, shapes=options.shapes, binds=options.binds)
+    release_freed_memory()
     module = imported.module
     made = Compilation(imported, options, config, {"relax": module}, [("import", module)], module)
     if options.deepest_level == 1:

@@ -114,8 +114,8 @@ def _reasons(fallback: "Sequence[Fallback]") -> tuple[str, ...]:
 
 def _layers_by_operator(compilation: "Compilation") -> dict[str, list[str]]:
     layers: dict[str, list[str]] = {}
-    for node in compilation.imported.canonical.graph.node:
-        operator = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    for node in compilation.imported.nodes:
+        operator = f"{node.domain}.{node.operator}" if node.domain not in ("", "ai.onnx") else node.operator
         layers.setdefault(operator, []).append(node.name)
     return layers
 

@@ -77,8 +77,10 @@ def to_bytes(package: Package) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
         archive.comment = _COMMENT_PREFIX + b"0" * 64
-    body = buffer.getvalue()[:-_COMMENT_BYTES]
-    return body + _COMMENT_PREFIX + hashlib.sha256(body).hexdigest().encode()
+    with buffer.getbuffer() as whole, whole[:-_COMMENT_BYTES] as body:
+        # in place: a package can be as large as its model
+        whole[-64:] = hashlib.sha256(body).hexdigest().encode()
+    return buffer.getvalue()
 
 
 def write_package(package: Package, path: Path) -> None:

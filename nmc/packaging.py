@@ -167,7 +167,7 @@ def _offload(compilation: Compilation) -> manifest.Offload:
 
 def _layers(compilation: Compilation) -> tuple[manifest.Layer, ...]:
     """The layers of the last level in order, each once."""
-    operators = {node.name: node.op_type for node in compilation.imported.canonical.graph.node}
+    operators = {node.name: node.operator for node in compilation.imported.nodes}
     bindings = bindings_of(compilation.deepest["main"])
     names = dict.fromkeys(
         layer_of(binding.var) for binding in bindings if isinstance(binding.value, relax.Call)

@@ -49,6 +49,7 @@ def compile_command(
         from nmc.compiler import compile_model
         from nmc.dump import write_dump
         from nmc.executable import Executable
+        from nmc.memory import release_freed_memory
         from nmc.packaging import package_of
         from nmc.summary import summary_json
 
@@ -69,9 +70,11 @@ def compile_command(
         compilation = compile_model(model, options, progress)
         progress("writing the package")
         executable = Executable(package_of(compilation))
-        executable.save(path)
         if dump is not None:
             write_dump(dump, compilation.stages, executable.package)
+        del compilation
+        release_freed_memory()
+        executable.save(path)
         progress("timing the command stream")
         profile = executable.profile()
     if json:

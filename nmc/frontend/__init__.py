@@ -14,11 +14,11 @@ from nmc.frontend.binds import bind_constants
 from nmc.frontend.canonicalise import canonicalise, name_nodes
 from nmc.frontend.graph_importer import GraphImporter
 from nmc.frontend.load import load_model
-from nmc.frontend.precision import to_float32
+from nmc.frontend.precision import make_float32
 from nmc.frontend.relax_module import build_module
 from nmc.frontend.shapes import pin_shapes, real_inputs
 
-__all__ = ["ImportedModel", "TensorSpec", "import_model"]
+__all__ = ["ImportedModel", "SourceNode", "TensorSpec", "import_model"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,15 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class SourceNode:
+    """One node of the imported graph, without its weights."""
+
+    name: str
+    domain: str
+    operator: str
+
+
+@dataclass(frozen=True)
 class ImportedModel:
     """A model at level 1. The parameters of `module`'s function `main` are `inputs` in order; it returns
     `outputs`.
@@ -39,8 +48,8 @@ class ImportedModel:
     module: tvm.IRModule
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    canonical: onnx.ModelProto
-    """The model that was imported, after shape pinning and simplification."""
+    nodes: tuple[SourceNode, ...]
+    """What was imported, after shape pinning and simplification, in order."""
     source_hash: str
     """SHA-256 of the model file and its external data, in hexadecimal."""
     name: str
@@ -60,7 +69,11 @@ def import_model(
     """
     model, name, digest = load_model(source)
     name_nodes(model)
-    canonical = canonicalise(to_float32(pin_shapes(bind_constants(model, binds or {}), shapes or {})))
+    bind_constants(model, binds or {})
+    pin_shapes(model, shapes or {})
+    make_float32(model)
+    canonical = canonicalise(model)
+    del model  # its weights would be in memory once more during the import
     inputs = tuple(_spec(value) for value in real_inputs(canonical.graph))
     parameters = {
         spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs
@@ -72,7 +85,8 @@ def import_model(
     outputs = tuple(
         TensorSpec(output, shape, dtype) for output, (shape, dtype) in zip(names, returned, strict=True)
     )
-    return ImportedModel(module, inputs, outputs, canonical, digest, name)
+    nodes = tuple(SourceNode(node.name, node.domain, node.op_type) for node in canonical.graph.node)
+    return ImportedModel(module, inputs, outputs, nodes, digest, name)
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -10,15 +10,12 @@ from nmc.errors import ModelError
 from nmc.frontend.shapes import real_inputs
 
 
-def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """Return a copy of `model` in which each input named in `binds` is the given constant, no longer an
-    input.
+def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> None:
+    """Make each input named in `binds` the given constant, no longer an input, in place.
 
     Raises one ModelError that lists every unknown name, wrong type and wrong shape.
     """
-    bound = onnx.ModelProto()
-    bound.CopyFrom(model)
-    graph = bound.graph
+    graph = model.graph
     inputs = {value.name: value for value in real_inputs(graph)}
     problems = []
     for name, given in binds.items():
@@ -39,7 +36,6 @@ def bind_constants(model: onnx.ModelProto, binds: Mapping[str, np.ndarray]) -> o
     kept = [value for value in graph.input if value.name not in binds]
     del graph.input[:]
     graph.input.extend(kept)
-    return bound
 
 
 def _mismatch(value: onnx.ValueInfoProto, array: np.ndarray) -> str | None:

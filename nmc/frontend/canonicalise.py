@@ -8,6 +8,7 @@ import onnxruntime
 
 from nmc.frontend.load import PROTOBUF_LIMIT_BYTES
 from nmc.frontend.precision import make_float32
+from nmc.frontend.weights import graph_with_outside_weights
 
 SILENT = 4
 """onnxruntime's log level above every message; its errors reach us as exceptions."""
@@ -37,17 +38,10 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     name_nodes(model)
     if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
         return model
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = SILENT
-    options.intra_op_num_threads = 1
     with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
         optimised = Path(directory) / "optimised.onnx"
-        options.optimized_model_filepath = str(optimised)
         try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            _write_optimised(model, optimised)
             result = onnx.load(optimised)
         except Exception:  # a different class for every cause, and any cause means: not simplified
             return model
@@ -56,6 +50,19 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     _restore_names(result, {node.name for node in model.graph.node})
     make_float32(result)  # function bodies that onnxruntime inlined may compute in double
     return result
+
+
+def _write_optimised(model: onnx.ModelProto, path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = 1
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.disable_prepacking", "1")  # the session never runs
+    graph, weights = graph_with_outside_weights(model)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _restore_names(model: onnx.ModelProto, known: set[str]) -> None:

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper
 
 from nmc.errors import ModelError, UnsupportedOperatorError
+from nmc.frontend.weights import graph_alone, large_tensors
 
 OLDEST_OPSET = 6
 """Older operator sets define broadcasting and shapes by attributes that no tool still writes."""
@@ -63,6 +64,7 @@ def _read(path: Path) -> tuple[onnx.ModelProto, str]:
     if not model.HasField("graph") or not model.ir_version:
         raise ModelError(f"{path}: not an ONNX file (no graph or no IR version in it)")
     digest = hashlib.sha256(data)
+    del data  # as large as the model
     for file in _load_external_data(model, path):
         digest.update(file.read_bytes())
     return model, digest.hexdigest()
@@ -154,7 +156,9 @@ def _check_standard(model: onnx.ModelProto, name: str) -> None:
     for tensor in shapeless:
         tensor.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        for tensor in large_tensors(model):
+            onnx.checker.check_tensor(tensor)
+        onnx.checker.check_model(graph_alone(model))
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"{name}: not a valid ONNX model: {one_line(error)}") from error
     finally:

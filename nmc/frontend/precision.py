@@ -20,20 +20,11 @@ TYPE_ATTRIBUTES = (
 """Integer attributes of standard operators that hold an element type."""
 
 
-def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` with float32 in place of every other float type: tensors, inputs, casts, subgraphs,
-    functions.
+def make_float32(model: onnx.ModelProto) -> None:
+    """Put float32 in place of every other float type, in place: tensors, inputs, casts, subgraphs, functions.
 
     Values beyond float32's range are clipped to it, so that a mask of -1e300 stays a finite mask.
     """
-    converted = onnx.ModelProto()
-    converted.CopyFrom(model)
-    make_float32(converted)
-    return converted
-
-
-def make_float32(model: onnx.ModelProto) -> None:
-    """What `to_float32` does, in place."""
     _convert_graph(model.graph)
     for function in model.functions:
         nodes_to_float32(function.node)

@@ -31,15 +31,13 @@ def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in constants]
 
 
-def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """Return a copy of `model` in which every input has the static shape that it or `shapes` says.
+def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give every input the static shape that it or `shapes` says, in place.
 
     A named dimension that is pinned in one input is pinned in all. Raises one ModelError that lists every
     problem: unknown input names, wrong ranks, contradictions, and dimensions that stay dynamic.
     """
-    pinned = onnx.ModelProto()
-    pinned.CopyFrom(model)
-    inputs = [_copy(value) for value in real_inputs(pinned.graph)]
+    inputs = [_copy(value) for value in real_inputs(model.graph)]
     names = {value.name for value in inputs}
     problems = [
         f"--shape names '{name}', but the model's inputs are: {', '.join(sorted(names)) or 'none'}"
@@ -54,14 +52,13 @@ def pin_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> o
         problems += _substitute(value, symbols) or _still_dynamic(value)
     if problems:
         raise ModelError("; ".join(problems))
-    for value in pinned.graph.output:
+    for value in model.graph.output:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param in symbols:
                 dimension.dim_value = symbols[dimension.dim_param]
-    del pinned.graph.value_info[:]  # written for the symbols that no longer exist
-    del pinned.graph.input[:]  # initializers listed as inputs would keep onnxruntime from folding them
-    pinned.graph.input.extend(inputs)
-    return pinned
+    del model.graph.value_info[:]  # written for the symbols that no longer exist
+    del model.graph.input[:]  # initializers listed as inputs would keep onnxruntime from folding them
+    model.graph.input.extend(inputs)
 
 
 def _copy(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:

@@ -91,7 +91,7 @@ def test_nodes_that_onnxruntime_makes_are_named_after_the_models_own(
     ]
     constants = {"w": np.ones((4, 5), np.float32), "b": np.ones(5, np.float32)}
     imported = import_model(build_model(nodes, {"x": np.zeros((2, 3, 4), np.float32)}, ["y"], constants))
-    assert [node.op_type for node in imported.canonical.graph.node] == ["Reshape", "Gemm", "Reshape", "Relu"]
+    assert [node.operator for node in imported.nodes] == ["Reshape", "Gemm", "Reshape", "Relu"]
     assert set(names_of(imported.module)) == {"dense", "act"}
 
 
