@@ -14,6 +14,14 @@ Trace = Annotated[
         metavar="FILE.json", help="Write a timeline for chrome://tracing or Perfetto.", show_default=False
     ),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a page with pictures: roofline, occupancy, memory maps.",
+        show_default=False,
+    ),
+]
 ScaleSim = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write the GEMMs as SCALE-Sim's M,N,K table.", show_default=False),
@@ -23,6 +31,7 @@ ScaleSim = Annotated[
 def profile(
     package: arguments.PackageFile,
     json: arguments.Json = False,
+    html: Html = None,
     trace: Trace = None,
     scalesim: ScaleSim = None,
 ) -> None:
@@ -35,6 +44,10 @@ def profile(
         opened = read_package(package)
         report = profile_package(opened)
         progress("writing")
+        if html is not None:
+            from nmc.report.profile import write_profile_page
+
+            write_profile_page(html, opened, report)
         if trace is not None:
             from nmc.trace import write_trace
 

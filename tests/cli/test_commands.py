@@ -1,6 +1,7 @@
 """The commands, one after the other, on models small enough to follow."""
 
 import json
+import re
 import zipfile
 from itertools import pairwise
 
@@ -246,3 +247,21 @@ def test_a_timeline_has_a_bar_for_each_command_that_occupies_a_unit(nmc, compile
     for row in {bar["tid"] for bar in bars}:
         spans = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in bars if bar["tid"] == row)
         assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+def test_a_profile_is_a_page_of_pictures_that_needs_nothing_else(nmc, compiled) -> None:
+    assert nmc("profile", "net.nmc", "--html", "first.html").code == 0
+    page = (compiled / "first.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") >= 6
+    for heading in ("Occupancy over time", "Roofline", "Cycles by layer", "Scratchpad", "All layers"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "<td>dense</td>" in page
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)", page), "a page refers to itself alone"
+    assert nmc("profile", "net.nmc", "--html", "second.html").code == 0
+    assert (compiled / "second.html").read_text() == page
+
+
+def test_a_page_for_the_cpu_says_that_there_is_nothing_to_show(nmc, compiled) -> None:
+    assert nmc("compile", "net.onnx", "--target", "cpu", "-o", "cpu.nmc").code == 0
+    assert nmc("profile", "cpu.nmc", "--html", "cpu.html").code == 0
+    assert "Everything runs on the CPU" in (compiled / "cpu.html").read_text()
