@@ -169,7 +169,7 @@ def print_check(report: CheckReport) -> None:
     rows = table(("output", "level"), ("max abs", "rmse", "cosine", "SNR dB", "top-1"))
     for output in report.levels[ACCELERATOR]:
         for level, errors in report.levels.items():
-            rows.add_row(output, level, *_cells(errors[output]))
+            rows.add_row(output, level, *error_cells(errors[output]))
     screen.print(rows)
     verdict = "equals the CPU reference to the bit" if report.bit_exact else "DIFFERS from the CPU reference"
     screen.print(f"The accelerator {verdict}.")
@@ -184,17 +184,20 @@ def print_layers(layers: Sequence[LayerError]) -> None:
     """Prints the signal-to-noise ratio of each layer after each approximating step, the worst layer first."""
     screen = console()
     screen.print("\nSignal to noise by layer, worst first\n")
-    rows = table(("layer", "lost by"), ("linearised dB", "quantised dB", "max abs"))
+    rows = table(("layer", "lost by", "because of"), ("linearised dB", "quantised dB", "max abs"))
     for layer in layers:
         largest = max(layer.linearised.max_abs, layer.quantised.max_abs)
-        rows.add_row(layer.layer, layer.step, _snr(layer.linearised), _snr(layer.quantised), f"{largest:.3g}")
+        ratios = snr_text(layer.linearised), snr_text(layer.quantised)
+        rows.add_row(layer.layer, layer.step, layer.cause, *ratios, f"{largest:.3g}")
     screen.print(rows)
 
 
-def _snr(error: OutputError) -> str:
+def snr_text(error: OutputError) -> str:
+    """A signal-to-noise ratio for people, in decibels."""
     return "∞" if error.max_abs == 0.0 else "-" if error.snr_db is None else f"{error.snr_db:.1f}"
 
 
-def _cells(error: OutputError) -> list[str]:
+def error_cells(error: OutputError) -> list[str]:
+    """What a table shows of an error: max abs, rmse, cosine, SNR dB, top-1."""
     top1 = "-" if error.top1_agreement is None else f"{error.top1_agreement:.1%}"
-    return [f"{error.max_abs:.3g}", f"{error.rmse:.3g}", f"{error.cosine:.6f}", _snr(error), top1]
+    return [f"{error.max_abs:.3g}", f"{error.rmse:.3g}", f"{error.cosine:.6f}", snr_text(error), top1]

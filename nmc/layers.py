@@ -3,6 +3,9 @@
 A layer's result is the last tensor that carries its name. Matrix form with exact functions against level 2 shows what tables
 cost up to and including that layer, level 2 against level 3 what integers cost. (Level 1 itself does not compare: lowering
 moves factors and biases from one layer into another.)
+
+Why a layer's integers differ follows from what each reason alone would add: values beyond the format saturate, the
+others are rounded to a step, and what is left came with the operands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +27,30 @@ MOST_SAMPLES = 4
 """All tensors of a level are held at once, for so many samples."""
 
 
+TABLE, SATURATION, STEP_SIZE, RANGE, EARLIER = "table", "saturation", "step size", "range", "earlier layers"
+CAUSES = (TABLE, SATURATION, STEP_SIZE, RANGE, EARLIER)
+"""Why a layer's result differs. A step is too large for its values either way; `range` says that a few values far beyond
+the others made it so."""
+
+OWN_SHARE = 0.5
+"""A table whose mean error is this part of a layer's error is its cause."""
+
+FAR_BEYOND = 128.0
+"""A format that reaches this many times the median of the values' magnitudes has its step from a few of them."""
+
+
 @dataclass(frozen=True)
 class LayerError:
     """What the two approximating steps add up to, at one layer's result."""
 
     layer: str
+    place: int
+    """The layer's number in the order of the model."""
     shape: tuple[int, ...]
     linearised: OutputError
     quantised: OutputError
+    cause: str
+    """Of CAUSES, for the step that lost more."""
 
     @property
     def step(self) -> str:
@@ -72,16 +91,34 @@ def measure_layers(
     second = _run(levels["matrix_form"], [tables[layer] for layer in layers], inputs)
     progress("measuring layers: quantised")
     third = _run(levels["quantised"], [integers[tensor.variable] for tensor in tensors], inputs)
-    errors = [
-        LayerError(
-            layer,
-            shape_of(tables[layer]),
-            compare(first[index], second[index]),
-            compare(second[index], fixed_point.dequantise(third[index], tensors[index].scale)),
-        )
-        for index, layer in enumerate(layers)
-    ]
+    fitted = {table.layer: table.table for table in compilation.tables}
+    errors = []
+    for place, layer in enumerate(layers):
+        reference, scale = second[place], tensors[place].scale
+        linearised = compare(first[place], reference)
+        quantised = compare(reference, fixed_point.dequantise(third[place], scale))
+        if linearised.rmse > quantised.rmse:
+            own = fitted[layer].mean_error if layer in fitted else 0.0
+            cause = TABLE if own >= OWN_SHARE * linearised.rmse else EARLIER
+        else:
+            cause = _cause_of_integers(reference, third[place], scale)
+        errors.append(LayerError(layer, place, shape_of(tables[layer]), linearised, quantised, cause))
     return sorted(errors, key=lambda error: error.snr_db)
+
+
+def _cause_of_integers(reference: np.ndarray, integers: np.ndarray, scale: float) -> str:
+    """Why integers that stand for `reference` in steps of `scale` differ from it."""
+    highest = float(np.iinfo(integers.dtype).max)
+    wanted = reference.astype(np.float64) / scale
+    cut = np.where(np.abs(integers) >= highest, wanted - np.clip(wanted, -highest - 1.0, highest), 0.0)
+    saturated, rounded = float((cut**2).sum()), wanted.size / 12.0
+    total = float(((wanted - integers) ** 2).sum())
+    if saturated >= max(rounded, total - saturated - rounded):
+        return SATURATION
+    if total - saturated - rounded > rounded:
+        return EARLIER
+    magnitudes = np.abs(wanted[wanted != 0.0])
+    return RANGE if magnitudes.size and highest > FAR_BEYOND * np.median(magnitudes) else STEP_SIZE
 
 
 def results_by_layer(module: ir.IRModule) -> dict[str, relax.Var]:

@@ -92,7 +92,8 @@ def quantise(
     tensors = {
         name: QuantisedTensor(quantity.expr.name, quantity.format.scale)
         for name, quantity in state.integers.items()
-        if isinstance(quantity.expr, relax.Var)
+        # a product that a bias was added to has no integers of its own
+        if isinstance(quantity.expr, relax.Var) and name not in state.biases
     }
     return finish(emitter, module.get_global_var("main"), main, list(main.params), result), tensors
 

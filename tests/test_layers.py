@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nmc.compiler import compile_model
-from nmc.layers import measure_layers
+from nmc.layers import EARLIER, RANGE, SATURATION, STEP_SIZE, TABLE, measure_layers
 from nmc.options import Options
 
 SHAPE = [1, 4, 16]
@@ -31,6 +31,71 @@ def test_a_coarse_table_is_named_as_the_step_that_lost_most() -> None:
     compilation = compile_model(model_of(nodes, w=w), options)
     layers = measure_layers(compilation, [{"x": sample} for sample in samples])
     assert [layer.layer for layer in layers] == ["gate", "product"]
-    assert layers[0].step == "linearisation"
+    assert (layers[0].step, layers[0].cause) == ("linearisation", TABLE)
     assert layers[1].step == "quantisation"
     assert layers[1].linearised.max_abs == 0.0
+
+
+def cause_of_product(w: np.ndarray, seen: np.ndarray, data: np.ndarray) -> str:
+    """Why x·w differs on `data` after calibration on `seen`. The model goes on, because what it returns is wide."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="product"),
+        helper.make_node("MatMul", ["a", "w"], ["y"], name="next"),
+    ]
+    compilation = compile_model(model_of(nodes, w=w.astype(np.float32)), Options(calibration={"x": seen}))
+    layers = measure_layers(compilation, [{"x": sample} for sample in data])
+    (cause,) = (layer.cause for layer in layers if layer.layer == "product")
+    return cause
+
+
+def test_a_step_is_too_large_for_all_values_or_made_so_by_a_few() -> None:
+    """Sums of sixteen positive numbers have sixteen times their step, and four times their noise."""
+    generator = np.random.default_rng(1)
+    positive = generator.uniform(0.0, 1.0, (3, *SHAPE)).astype(np.float32)
+    sums = 1.0 + 0.01 * generator.standard_normal((16, 16))
+    assert cause_of_product(sums, positive, positive) == STEP_SIZE
+    samples = generator.standard_normal((3, *SHAPE)).astype(np.float32)
+    weights = generator.standard_normal((16, 16)) * np.r_[1000.0, np.ones(15)]
+    assert cause_of_product(weights, samples, samples) == RANGE
+
+
+def test_values_beyond_what_calibration_saw_saturate() -> None:
+    """Rows that sum to almost nothing are seen, rows of ones come: the inputs stay in their range, the sums do not."""
+    generator = np.random.default_rng(1)
+    w = 1.0 + 0.01 * generator.standard_normal((16, 16))
+    seen = generator.uniform(-1.0, 1.0, (3, *SHAPE)).astype(np.float32)
+    seen -= seen.mean(axis=-1, keepdims=True)
+    assert cause_of_product(w, seen, np.full((3, *SHAPE), 0.9, np.float32)) == SATURATION
+
+
+def test_a_product_that_a_bias_is_added_to_is_not_compared_before_it() -> None:
+    """Its integers are those of the sum."""
+    generator = np.random.default_rng(1)
+    w, bias = generator.standard_normal((16, 16)), np.full(16, 5.0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="product"),
+        helper.make_node("Add", ["a", "bias"], ["b"], name="sum"),
+        helper.make_node("Relu", ["b"], ["y"], name="act"),
+    ]
+    samples = generator.standard_normal((3, *SHAPE)).astype(np.float32)
+    model = model_of(nodes, w=w.astype(np.float32), bias=bias.astype(np.float32))
+    layers = measure_layers(
+        compile_model(model, Options(calibration={"x": samples})), [{"x": s} for s in samples]
+    )
+    assert all(layer.snr_db > 60.0 for layer in layers)
+
+
+def test_a_layer_without_a_table_lost_what_earlier_layers_did() -> None:
+    generator = np.random.default_rng(0)
+    w = generator.standard_normal((16, 16)).astype(np.float32)
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["a"], name="gate"),
+        helper.make_node("MatMul", ["a", "w"], ["y"], name="product"),
+    ]
+    samples = generator.standard_normal((3, *SHAPE)).astype(np.float32)
+    compilation = compile_model(model_of(nodes, w=w), Options(calibration={"x": samples}, pwl_segments=4))
+    layers = measure_layers(compilation, [{"x": sample} for sample in samples])
+    assert {layer.layer: (layer.place, layer.cause) for layer in layers} == {
+        "gate": (0, TABLE),
+        "product": (1, EARLIER),
+    }

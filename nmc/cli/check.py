@@ -8,6 +8,7 @@ import typer
 from nmc.cli import arguments
 from nmc.cli.console import print_json, warn, working
 from nmc.errors import CheckFailedError
+from nmc.files import require_directory_of
 
 Data = Annotated[
     Path | None,
@@ -20,6 +21,14 @@ Data = Annotated[
 
 PerLayer = Annotated[
     bool, typer.Option("--per-layer", help="Also show what each layer loses, and to which step, worst first.")
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a page that shows what each layer loses, and why.",
+        show_default=False,
+    ),
 ]
 
 
@@ -38,6 +47,7 @@ def check(
     config: arguments.Config = "default",
     require_full_offload: arguments.FullOffload = False,
     per_layer: PerLayer = False,
+    html: Html = None,
     json: arguments.Json = False,
 ) -> None:
     """Compare every level with onnxruntime; the accelerator must equal the CPU reference to the bit."""
@@ -45,6 +55,8 @@ def check(
         warn(
             f"'{data}' is used for calibration too; give --calibrate other samples to measure on unseen data"
         )
+    if html is not None:
+        require_directory_of(html)
     with working() as progress:
         from nmc.check import check_model
 
@@ -63,7 +75,11 @@ def check(
             config=config,
             require_full_offload=require_full_offload,
         )
-        report = check_model(model, options, samples, progress, per_layer)
+        report = check_model(model, options, samples, progress, per_layer or html is not None)
+        if html is not None:
+            from nmc.report.fidelity import write_fidelity_page
+
+            write_fidelity_page(html, report)
     if json:
         print_json(report.to_json())
     else:

@@ -265,3 +265,15 @@ def test_a_page_for_the_cpu_says_that_there_is_nothing_to_show(nmc, compiled) ->
     assert nmc("compile", "net.onnx", "--target", "cpu", "-o", "cpu.nmc").code == 0
     assert nmc("profile", "cpu.nmc", "--html", "cpu.html").code == 0
     assert "Everything runs on the CPU" in (compiled / "cpu.html").read_text()
+
+
+def test_a_check_is_a_page_that_names_what_each_layer_lost(nmc, compiled) -> None:
+    finished = nmc(
+        "check", "net.onnx", "--calibrate", "data.npz", "--data", "data.npz", "--html", "check.html"
+    )
+    assert finished.code == 0
+    page = (compiled / "check.html").read_text()
+    assert page.count("<svg") == 2
+    assert "<td>dense</td>" in page and "<td>level 4, command stream</td>" in page
+    missing = nmc("check", "net.onnx", "--html", "nowhere/check.html")
+    assert missing.code == 2 and "the directory 'nowhere' does not exist" in missing.err
