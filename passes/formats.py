@@ -111,7 +111,7 @@ def _mark_wide(plan: FormatPlan) -> None:
             or _is_square(plan, binding.value)
             or _is_residual(plan, binding)
             or _is_excess(plan, binding)
-            or any(_needs_wide_argument(plan, consumer) for consumer in consumers)
+            or any(_needs_wide_argument(plan, name, consumer) for consumer in consumers)
         ):
             plan.wide.add(name)
 
@@ -183,7 +183,7 @@ def is_uniform(expr: relax.Expr) -> bool:
     return value is not None and value.size > 0 and bool((value == value.reshape(-1)[0]).all())
 
 
-def _needs_wide_argument(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
+def _needs_wide_argument(plan: FormatPlan, name: str, consumer: relax.VarBinding) -> bool:
     kind = _kind(plan, consumer.value)
     if kind == UNARY:
         relu_of_wide = _function(plan, consumer.value) == "relu" and consumer.var.name in plan.wide
@@ -191,7 +191,9 @@ def _needs_wide_argument(plan: FormatPlan, consumer: relax.VarBinding) -> bool:
     if any(_is_excess(plan, further) for further in plan.consumers[consumer.var.name]):
         return False
     keeps_width = kind in MOVES or kind in ("relax.add", "relax.subtract", IM2COL)
-    return keeps_width and consumer.var.name in plan.wide and not _is_residual(plan, consumer)
+    if not keeps_width or consumer.var.name not in plan.wide:
+        return False
+    return not _is_residual(plan, consumer) or len(plan.consumers[name]) == 1
 
 
 def _mark_grids(plan: FormatPlan) -> None:
