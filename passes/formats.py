@@ -110,6 +110,7 @@ def _mark_wide(plan: FormatPlan) -> None:
             (name in outputs and len(consumers) == 1)
             or _is_square(plan, binding.value)
             or _is_residual(plan, binding)
+            or _is_centred(plan, binding.value)
             or _is_excess(plan, binding)
             or any(_needs_wide_argument(plan, name, consumer) for consumer in consumers)
         ):
@@ -134,6 +135,14 @@ def _is_residual(plan: FormatPlan, binding: relax.VarBinding) -> bool:
     if len(consumers) < 2 or any(_reads_into_product(plan, consumer) for consumer in consumers):
         return False
     return any(_reads_into_mean(plan, consumer) for consumer in consumers)
+
+
+def _is_centred(plan: FormatPlan, value: relax.Call) -> bool:
+    """A residual sum without its mean: rows whose variance is small keep their digits beside rows with huge values."""
+    if _kind(plan, value) != "relax.subtract":
+        return False
+    source = plan.definitions.get(getattr(value.args[0], "name", ""))
+    return source is not None and isinstance(source.value, relax.Call) and _is_residual(plan, source)
 
 
 def _is_excess(plan: FormatPlan, binding: relax.VarBinding) -> bool:

@@ -307,13 +307,22 @@ def _multiply(state: QuantiserState, binding: relax.VarBinding, call: relax.Call
         return _rescaled(state, quantity, factor, form)
     a, b = _factors(state, call, form)
     if a.format.bits > CONSTANT_BITS and b.format.bits > CONSTANT_BITS:
-        a, b = (_narrowed(state, a), b) if a.expr.same_as(b.expr) is False else (_narrowed(state, a),) * 2
+        a, b = _one_narrowed(state, a, b)
     step = a.format.scale * b.format.scale
     # a product moves by many steps of the result for one of an operand: finer ones would say nothing
     form = TensorFormat(max(form.scale, step / LARGEST_RATIO), form.bits)
     multiplier, shift = fixed_point.multiplier_and_shift(step / form.scale)
     product = elementwise.hadamard(state.emitter, a.expr, b.expr, multiplier, shift, form.dtype)
     return Quantity(state.emitter.emit(product), form)
+
+
+def _one_narrowed(state: QuantiserState, a: Quantity, b: Quantity) -> tuple[Quantity, Quantity]:
+    """Wide factors of which the smaller tensor is narrow: where that is one number a row, it loses no row its direction."""
+    if a.expr.same_as(b.expr):
+        return (_narrowed(state, a),) * 2
+    if np.prod(shape_of(b.expr)) < np.prod(shape_of(a.expr)):
+        return a, _narrowed(state, b)
+    return _narrowed(state, a), b
 
 
 def _factors(state: QuantiserState, call: relax.Call, form: TensorFormat) -> list[Quantity]:
