@@ -1,13 +1,16 @@
 """The simulated cycles of networks against the array's limit: `python -m tests.bench.cycles [NETWORK]… [--config NAME]…`.
 
-The limit of the array is a multiply-add a cell and cycle, that of the DRAM its width a cycle. SCALE-Sim's formula for an
-output-stationary array of R × C, (2R + C + K − 2)·⌈M/R⌉·⌈N/C⌉ cycles a product, stands beside them: what the same products
-would take where filling and draining are not overlapped.
+The limit of the array is a multiply-add a cell and cycle; that of the DRAM its width a cycle, for the bytes that the program
+moves (`× DRAM`) and for those that any program has to (`× least DRAM`): constants and inputs once in, outputs once out;
+`× larger limit` divides by the larger of the array's and this least one.
+SCALE-Sim's formula for an output-stationary array of R × C, (2R + C + K − 2)·⌈M/R⌉·⌈N/C⌉ cycles a product, stands beside
+them: what the same products would take where filling and draining are not overlapped.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,11 +19,14 @@ from nmc.macs import count_macs
 from nmc.manifest import Product
 from nmc.options import Options
 from nmc.packaging import products_of
+from targets.gemm_accel import isa
+from targets.gemm_accel.codegen import CompiledRegion
 from targets.gemm_accel.config import AcceleratorConfig, load_config, preset_names
 from targets.gemm_accel.simulator import Simulator, Timing
 from tests.bench.networks import NETWORKS
 
 DIRECTORY = Path("build/bench")
+CONFIGS = ("default", "8x8", "32x32", "64x64")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Measurement:
     macs: int
     array_limit: int
     dram_limit: int
+    least_dram_limit: int
     scalesim_cycles: int
     unit_shares: dict[str, float]
     arena_bytes: int
@@ -44,6 +51,25 @@ class Measurement:
         unit = max(self.unit_shares, key=lambda name: self.unit_shares[name])
         return f"{unit} {self.unit_shares[unit]:.0%}"
 
+    @property
+    def line(self) -> str:
+        """The row in Markdown."""
+        least = max(self.array_limit, self.least_dram_limit)
+        ratios = [self.array_limit, self.dram_limit, self.least_dram_limit, least]
+        return (
+            f"| {self.network} | {self.config} | {self.cycles:,} | "
+            + " | ".join(f"{self.cycles / limit:.3f}" for limit in ratios)
+            + f" | {self.bound} | {self.scalesim_cycles / self.cycles:.2f} | {self.arena_bytes / 2**20:.2f} MiB "
+            f"| {self.arena_bytes / max(self.arena_lower_bound, 1):.3f} |"
+        )
+
+
+HEADER = (
+    "| network | array | cycles | × MACs | × DRAM | × least DRAM | × larger limit | occupied longest | SCALE-Sim × "
+    "| arena | / live set |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
+)
+
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measures, prints the table and writes it as JSON."""
@@ -53,26 +79,28 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument(
         "networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; all without"
     )
-    parser.add_argument("--config", action="append", help=f"of {', '.join(preset_names())}; can be repeated")
+    parser.add_argument("--config", action="append", help=f"of {', '.join(preset_names())}; repeatable")
     parser.add_argument("--json", type=Path, default=DIRECTORY / "cycles.json", help="where the numbers go")
     chosen = parser.parse_args(arguments)
-    configs = chosen.config or ["default"]
-    rows = [row for name in chosen.networks or NETWORKS for row in measure(name, configs)]
-    print(table(rows))
+    print("\n".join(HEADER), flush=True)
+    rows = []
+    for name in chosen.networks or NETWORKS:
+        for row in measure(name, chosen.config or CONFIGS):
+            print(row.line, flush=True)
+            rows.append(row)
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-def measure(name: str, configs: Sequence[str]) -> list[Measurement]:
-    """Compiles a network once and generates its commands for each accelerator."""
+def measure(name: str, configs: Sequence[str]) -> Iterator[Measurement]:
+    """Compiles a network once and generates its commands for each accelerator, one after the other."""
     network = NETWORKS[name]()
     options = Options(shapes=network.shapes, calibration=network.calibration, config=configs[0])
     made = compile_model(network.model, options)
-    rows = [_measurement(name, configs[0], made)]
+    yield _measurement(name, configs[0], made)
     for config in configs[1:]:
-        made = to_commands(replace(made, config=load_config(config)), lambda _step: None)
-        rows.append(_measurement(name, config, made))
-    return rows
+        made = to_commands(replace(made, config=load_config(config), regions={}), lambda _step: None)
+        yield _measurement(name, config, made)
 
 
 def _measurement(name: str, config_name: str, made: Compilation) -> Measurement:
@@ -80,6 +108,7 @@ def _measurement(name: str, config_name: str, made: Compilation) -> Measurement:
     times = [Simulator(region.program, region.constants).profile() for region in regions]
     cycles, macs = sum(time.cycles for time in times), count_macs(made.deepest)[0]
     moved = sum(time.bytes_read + time.bytes_written for time in times)
+    least = sum(map(_least_bytes, regions, times))
     return Measurement(
         network=name,
         config=config_name,
@@ -87,11 +116,25 @@ def _measurement(name: str, config_name: str, made: Compilation) -> Measurement:
         macs=macs,
         array_limit=-(-macs // (config.rows * config.columns)),
         dram_limit=-(-moved // config.dram_bytes_per_cycle),
+        least_dram_limit=-(-least // config.dram_bytes_per_cycle),
         scalesim_cycles=sum(scalesim_cycles(product, config) for product in products_of(made.deepest)),
         unit_shares=_unit_shares(times, cycles),
         arena_bytes=max(region.arena_bytes for region in regions),
         arena_lower_bound=max(region.arena_lower_bound for region in regions),
     )
+
+
+def _least_bytes(region: CompiledRegion, time: Timing) -> int:
+    """What any program has to move: the constants that are read, the inputs and the outputs, each once."""
+    program, read = region.program, {}
+    for command, moved in zip(program.commands, time.dram_bytes.tolist(), strict=True):
+        if (
+            isinstance(command, isa.Load | isa.Gather | isa.LoadTable)
+            and command.dram < program.constant_bytes
+        ):
+            read[command.dram] = max(moved, read.get(command.dram, 0))
+    tensors = [*program.inputs, *program.outputs]
+    return sum(read.values()) + sum(math.prod(tensor.shape) * tensor.type.bytes for tensor in tensors)
 
 
 def _unit_shares(times: Sequence[Timing], cycles: int) -> dict[str, float]:
@@ -107,21 +150,6 @@ def scalesim_cycles(product: Product, config: AcceleratorConfig) -> int:
     fold = 2 * config.rows + config.columns + product.depth - 2
     folds = -(-product.rows // config.rows) * -(-product.columns // config.columns)
     return product.groups * fold * folds
-
-
-def table(rows: Sequence[Measurement]) -> str:
-    """The rows in Markdown."""
-    lines = [
-        "| network | config | cycles | × MACs limit | × DRAM limit | SCALE-Sim × | longest occupied | arena / bound |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.network} | {row.config} | {row.cycles:,} | {row.cycles / row.array_limit:.3f} "
-            f"| {row.cycles / row.dram_limit:.3f} | {row.scalesim_cycles / row.cycles:.2f} "
-            f"| {row.bound} | {row.arena_bytes / max(row.arena_lower_bound, 1):.3f} |"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

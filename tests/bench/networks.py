@@ -9,6 +9,7 @@ import onnx
 
 import models
 from models.graph import GraphBuilder
+from tests.architectures.light import light
 
 SEED = 0
 Samples = Mapping[str, np.ndarray]
@@ -23,10 +24,10 @@ class Network:
     calibration: Samples | None = None
 
 
-def resnet50(stages: tuple[int, ...] = (3, 4, 6, 3)) -> Network:
-    """ResNet-50 (He et al., arXiv 1512.03385) for one image of 224 × 224, with the stride in the 3 × 3
-    convolution."""
-    return Network(_ResNet().build(stages))
+def resnet50() -> Network:
+    """ResNet-50 (He et al., arXiv 1512.03385) of the ONNX project's `light` models, for one image of 224 × 224."""
+    architecture = light("resnet50")
+    return Network(architecture.model, calibration=architecture.calibration)
 
 
 def bert_base(layers: int = 12) -> Network:
@@ -61,64 +62,6 @@ NETWORKS: Mapping[str, Callable[[], Network]] = {
 def _real(name: str) -> Network:
     model = models.get(name)
     return Network(onnx.load(model.onnx_path()), model.shapes, model.calibration())
-
-
-class _ResNet:
-    """Writes ResNet-50; its batch normalisations are folded into the convolutions, as exporters do."""
-
-    def __init__(self) -> None:
-        self._graph = GraphBuilder("resnet50")
-        self._generator = np.random.default_rng(SEED)
-
-    def build(self, stages: tuple[int, ...]) -> onnx.ModelProto:
-        graph = self._graph
-        tensor = self._convolution("stem", "image", 3, 64, 7, 2)
-        tensor = graph.node("Relu", "stem.relu", tensor)
-        tensor = graph.node(
-            "MaxPool", "stem.pool", tensor, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
-        )
-        channels = 64
-        for stage, blocks in enumerate(stages):
-            for block in range(blocks):
-                stride = 2 if stage and not block else 1
-                name, width = f"stage{stage}.block{block}", 64 * 2**stage
-                tensor = self._bottleneck(name, tensor, channels, width, stride)
-                channels = 4 * width
-        tensor = graph.node("Flatten", "flat", graph.node("GlobalAveragePool", "pool", tensor))
-        weight = self._weights((channels, 1000), channels)
-        logits = graph.linear("logits", tensor, weight, np.zeros(1000))
-        return graph.finish({"image": (1, 3, 224, 224)}, {logits: (1, 1000)})
-
-    def _bottleneck(self, name: str, tensor: str, channels: int, width: int, stride: int) -> str:
-        graph = self._graph
-        inner = graph.node(
-            "Relu", f"{name}.relu1", self._convolution(f"{name}.conv1", tensor, channels, width, 1, 1)
-        )
-        inner = graph.node(
-            "Relu", f"{name}.relu2", self._convolution(f"{name}.conv2", inner, width, width, 3, stride)
-        )
-        inner = self._convolution(f"{name}.conv3", inner, width, 4 * width, 1, 1)
-        if channels != 4 * width or stride != 1:
-            tensor = self._convolution(f"{name}.shortcut", tensor, channels, 4 * width, 1, stride)
-        return graph.node("Relu", f"{name}.relu3", graph.node("Add", f"{name}.add", inner, tensor))
-
-    def _convolution(
-        self, name: str, tensor: str, inputs: int, outputs: int, kernel: int, stride: int
-    ) -> str:
-        weight = self._weights((outputs, inputs, kernel, kernel), inputs * kernel * kernel)
-        bias = self._generator.normal(0, 0.1, outputs)
-        names = [
-            self._graph.constant(f"{name}.weight", weight),
-            self._graph.constant(f"{name}.bias", bias),
-        ]
-        pads = [kernel // 2] * 4
-        return self._graph.node(
-            "Conv", name, tensor, *names, kernel_shape=[kernel, kernel], strides=[stride, stride], pads=pads
-        )
-
-    def _weights(self, shape: tuple[int, ...], inputs: int) -> np.ndarray:
-        """Normal weights that keep the variance of what a ReLU passes on."""
-        return self._generator.normal(0, math.sqrt(2 / inputs), shape).astype(np.float32)
 
 
 class _Transformer:
