@@ -9,6 +9,7 @@ from nmc.package import Package
 from nmc.text import bytes_text, console, count_text, table
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
 from targets.gemm_accel import isa
+from targets.gemm_accel.program import Program
 
 LATENCY = "latency"
 """What bounds a layer that keeps no unit busy for half of its time."""
@@ -52,9 +53,12 @@ class Profile:
         return asdict(self) | {"seconds_at_clock": self.seconds_at_clock}
 
 
-def profile_package(package: Package) -> Profile:
-    """The profile of a package; without command streams (target cpu) every figure is 0."""
-    manifest, times = package.manifest, times_of(package)
+def profile_package(package: Package, programs: Sequence[Program] | None = None) -> Profile:
+    """The profile of a package; without command streams (target cpu) every figure is 0.
+
+    `programs` are the package's own, where they need not be decoded.
+    """
+    manifest, times = package.manifest, times_of(package, programs)
     if manifest.accelerator is None:
         return Profile(0, 0, 0.0, 0, 0, 0, 0.0, ())
     config = manifest.accelerator.config

@@ -1,6 +1,8 @@
 """When each command of a package runs on the simulated accelerator. Timing depends on no data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +15,7 @@ ARRAY, DRAIN, DRAM = "array", "drain unit", "DRAM port"
 """The units that a command can occupy."""
 
 
-@dataclass(frozen=True)
-class CommandTime:
+class CommandTime(NamedTuple):
     """One command: cycles from `start` to `end`, of which it occupies its unit for `busy`."""
 
     command: isa.Command
@@ -36,10 +37,13 @@ class RegionTime:
     bytes_written: int
 
 
-def times_of(package: Package) -> list[RegionTime]:
-    """The timing of each region; raises PackageError or ProgramError for a package that does not fit."""
+def times_of(package: Package, programs: Sequence[Program] | None = None) -> list[RegionTime]:
+    """The timing of each region; raises PackageError or ProgramError for a package that does not fit.
+
+    Who has just made the package can give its programs, which need not be decoded then.
+    """
     times = []
-    for index, program in enumerate(programs_of(package)):
+    for index, program in enumerate(programs_of(package) if programs is None else programs):
         symbol = package.manifest.regions[index].symbol
         times.append(_time(symbol, program, package.region_program(index), package.region_constants(index)))
     return times

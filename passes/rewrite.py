@@ -58,7 +58,7 @@ class Emitter:
 
     def bind(self, name: str, expr: relax.Expr) -> relax.Var:
         """Binds an expression to a new variable of exactly this name."""
-        if isinstance(expr, relax.Call):
+        if isinstance(expr, relax.Call) and any(map(_nests_calls, expr.args)):
             arguments = [self._flat(argument) for argument in expr.args]
             expr = relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
         normal = self.builder.normalize(expr)
@@ -90,6 +90,12 @@ class Emitter:
     def add_function(self, function: relax.Function, name: str) -> ir.GlobalVar:
         """Adds a private function to the module, once for all structurally equal ones."""
         return self.builder.add_func(function, name)
+
+
+def _nests_calls(argument: relax.Expr) -> bool:
+    if isinstance(argument, relax.Tuple):
+        return any(map(_nests_calls, argument.fields))
+    return isinstance(argument, relax.Call)
 
 
 Rule = Callable[[Emitter, relax.Call], relax.Expr | None]
@@ -146,12 +152,18 @@ def rebuild(module: ir.IRModule, visit: Visit, function: str = "main") -> ir.IRM
     taken: set[str] = set()
     for binding in bindings_of(old):
         emitter.layer = layer_of(binding.var)
-        value = substitute(binding.value, new_values)
-        if isinstance(value, relax.Call):
-            value = emitter.builder.normalize(value)
-        value = visit(emitter, binding, value)
+        old_value = binding.value
+        given = substitute(old_value, new_values)
+        if isinstance(given, relax.Call) and given is not old_value:
+            given = emitter.builder.normalize(given)
+        value = visit(emitter, binding, given)
         if isinstance(value, relax.Call | relax.TupleGetItem):
-            name = emitter.fresh_name() if binding.var.name in taken else binding.var.name
+            taken_already = binding.var.name in taken
+            if value is old_value and isinstance(binding.var, relax.DataflowVar) and not taken_already:
+                taken.add(binding.var.name)
+                emitter.bindings.append(binding)
+                continue
+            name = emitter.fresh_name() if taken_already else binding.var.name
             taken.add(name)
             value = emitter.bind(name, value)
         new_values[binding.var] = value
@@ -160,20 +172,25 @@ def rebuild(module: ir.IRModule, visit: Visit, function: str = "main") -> ir.IRM
 
 
 def substitute(expr: relax.Expr, new_values: Mapping[relax.Var, relax.Expr]) -> relax.Expr:
-    """The expression with variables replaced by their values in the new function."""
+    """The expression with variables replaced by their values in the new function; itself where there are none."""
     if isinstance(expr, relax.Var):
         return new_values.get(expr, expr)
     if isinstance(expr, relax.Tuple):
-        return relax.Tuple([substitute(item, new_values) for item in expr.fields])
+        old_fields = list(expr.fields)
+        fields = [substitute(item, new_values) for item in old_fields]
+        unchanged = all(new is old for new, old in zip(fields, old_fields, strict=True))
+        return expr if unchanged else relax.Tuple(fields)
     if isinstance(expr, relax.TupleGetItem):
-        source = substitute(expr.tuple_value, new_values)
-        return (
-            source.fields[expr.index]
-            if isinstance(source, relax.Tuple)
-            else relax.TupleGetItem(source, expr.index)
-        )
+        old_source = expr.tuple_value
+        source = substitute(old_source, new_values)
+        if isinstance(source, relax.Tuple):
+            return source.fields[expr.index]
+        return expr if source is old_source else relax.TupleGetItem(source, expr.index)
     if isinstance(expr, relax.Call):
-        arguments = [substitute(argument, new_values) for argument in expr.args]
+        old_arguments = list(expr.args)
+        arguments = [substitute(argument, new_values) for argument in old_arguments]
+        if all(new is old for new, old in zip(arguments, old_arguments, strict=True)):
+            return expr
         return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
     return expr
 

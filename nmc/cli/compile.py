@@ -51,6 +51,7 @@ def compile_command(
         from nmc.executable import Executable
         from nmc.memory import release_freed_memory
         from nmc.packaging import package_of
+        from nmc.profile import profile_package
         from nmc.summary import summary_json
 
         options = arguments.compile_options(
@@ -72,11 +73,12 @@ def compile_command(
         executable = Executable(package_of(compilation))
         if dump is not None:
             write_dump(dump, compilation.stages, executable.package)
+        programs = [region.program for region in compilation.regions.values()]
         del compilation
         release_freed_memory()
         executable.save(path)
         progress("timing the command stream")
-        profile = executable.profile()
+        profile = profile_package(executable.package, programs)
     if json:
         print_json({"package": str(path)} | summary_json(executable.package, profile))
     else:

@@ -41,7 +41,9 @@ def layers_of(
         offload=Offload(2, 2, 120, 120),
         members={},
     )
-    monkeypatch.setattr(profile, "times_of", lambda package: [RegionTime(tuple(commands), cycles, 0, 0)])
+    monkeypatch.setattr(
+        profile, "times_of", lambda package, programs: [RegionTime(tuple(commands), cycles, 0, 0)]
+    )
     result = profile.profile_package(Package(manifest, b"", b""))
     assert result.cycles == cycles == sum(layer.cycles for layer in result.layers)
     assert result.utilization == sum(layer.macs for layer in result.layers) / (2 * 3 * cycles)

@@ -68,6 +68,7 @@ class Assembly:
     constants: ConstantRegion = field(default_factory=ConstantRegion)
     _commands: list[tuple[isa.Command, str, tuple[int, ...]]] = field(default_factory=list)
     _synchroniser: Synchroniser = field(default_factory=Synchroniser)
+    _table_addresses: dict[QuantisedTable, int] = field(default_factory=dict)
     _tables: list[int] = field(default_factory=list)
     _recent_slots: list[int] = field(default_factory=list)
     _chain: list[tuple[isa.Command, str, Sequence[Access]]] = field(default_factory=list)
@@ -240,8 +241,9 @@ class Assembly:
 
     def _table_slot(self, table: QuantisedTable) -> int:
         """The slot that holds a table, loading it over the one unused for longest where it is not there."""
-        address = self.constant(table_bytes(table))
-        slots = self._tables
+        if table not in self._table_addresses:
+            self._table_addresses[table] = self.constant(table_bytes(table))
+        address, slots = self._table_addresses[table], self._tables
         if address not in slots:
             slot = len(slots) if len(slots) < self.config.table_slots else self._recent_slots[0]
             slots[slot : slot + 1] = [address]

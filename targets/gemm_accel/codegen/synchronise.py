@@ -24,12 +24,10 @@ class Access:
     writes: bool
 
 
-@dataclass
-class _History:
-    """The last command of each queue that wrote, and that read, one range of a memory."""
+_History = tuple[int, ...]
+"""The last commands that wrote one range of a memory, one a queue, then the last that read it, one a queue."""
 
-    written: list[int]
-    read: list[int]
+_UNTOUCHED: _History = (NEVER,) * (2 * len(QUEUES))
 
 
 @dataclass
@@ -37,7 +35,7 @@ class _Memory:
     """The history of a whole memory: the range from `starts[i]` to the next start has `histories[i]`."""
 
     starts: list[int] = field(default_factory=lambda: [0])
-    histories: list[_History] = field(default_factory=lambda: [_new_history()])
+    histories: list[_History] = field(default_factory=lambda: [_UNTOUCHED])
 
     def touched(self, start: int, stop: int) -> tuple[int, int]:
         """The histories [first, last) of exactly start..stop."""
@@ -47,9 +45,8 @@ class _Memory:
     def _split(self, position: int) -> int:
         index = bisect_left(self.starts, position)
         if index == len(self.starts) or self.starts[index] != position:
-            old = self.histories[index - 1]
             self.starts.insert(index, position)
-            self.histories.insert(index, _History(list(old.written), list(old.read)))
+            self.histories.insert(index, self.histories[index - 1])
         return index
 
     def replace(self, first: int, last: int, history: _History) -> None:
@@ -58,10 +55,6 @@ class _Memory:
             self.starts[first + 1 : last] = []
             self.histories[first + 1 : last] = []
         self.histories[first] = history
-
-
-def _new_history() -> _History:
-    return _History([NEVER] * len(QUEUES), [NEVER] * len(QUEUES))
 
 
 @dataclass
@@ -106,19 +99,16 @@ class Synchroniser:
     def _record(self, queue: int, number: int, access: Access, needed: list[int]) -> None:
         memory = self._memories.setdefault(access.memory, _Memory())
         first, last = memory.touched(access.start, access.stop)
-        combined = memory.histories[first]
-        for history in memory.histories[first + 1 : last]:
-            combined = _History(
-                list(map(max, combined.written, history.written)), list(map(max, combined.read, history.read))
-            )
-        for other in range(len(QUEUES)):
+        histories = memory.histories
+        combined = tuple(map(max, *histories[first:last])) if last - first > 1 else histories[first]
+        count = len(QUEUES)
+        for other in range(count):
             if other != queue:
-                before = max(combined.written[other], combined.read[other] if access.writes else NEVER)
+                before = combined[other]
+                if access.writes and combined[count + other] > before:
+                    before = combined[count + other]
                 if before > needed[other]:
                     needed[other] = before
-        if access.writes:
-            combined = _new_history()
-            combined.written[queue] = number
-        else:
-            combined.read[queue] = number
-        memory.replace(first, last, combined)
+        latest = list(_UNTOUCHED if access.writes else combined)
+        latest[queue if access.writes else count + queue] = number
+        memory.replace(first, last, tuple(latest))
