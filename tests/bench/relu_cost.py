@@ -89,7 +89,7 @@ def activations(compilation: Compilation) -> list[tuple[str, relax.VarBinding]]:
     ]
     # tables are listed in the order of their bindings, which quantisation keeps
     return [
-        (str(fitted.table.function), binding)
+        (fitted.table.function.name, binding)
         for fitted, binding in zip(compilation.tables, bindings, strict=True)
         if dtype_of(binding.value.args[0]) == dtype_of(binding.var)
     ]
