@@ -1,7 +1,7 @@
 """What all models keep of onnxruntime's results at 16 bits, at 8 bits, and with the compiler's choice between the two:
-`python -m tests.bench.fidelity [MODEL…]`, on the whole test sets."""
+`python -m tests.bench.fidelity [MODEL…] [--bits 16|8|auto]`, on the whole test sets."""
 
-import sys
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +35,14 @@ class Fidelity:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/fidelity.json."""
-    chosen = sys.argv[1:]
-    rows = [measure(name, bits) for bits in WIDTHS for name in chosen or models.NAMES]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--bits", choices=[str(bits) for bits in WIDTHS])
+    chosen = parser.parse_args()
+    widths = [bits for bits in WIDTHS if chosen.bits in (None, str(bits))]
+    rows = [measure(name, bits) for bits in widths for name in chosen.models or models.NAMES]
     print(table(rows))
-    store("fidelity", rows, chosen)
+    store("fidelity", rows, chosen.models, widths)
 
 
 def measure(name: str, bits: int | str) -> Fidelity:

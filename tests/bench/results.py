@@ -14,14 +14,19 @@ DIRECTORY = Path("build/bench")
 MEASURED = "measured"
 
 
-def store(name: str, rows: Sequence[Any], chosen: Sequence[str] = ()) -> None:
+def store(name: str, rows: Sequence[Any], chosen: Sequence[str] = (), bits: Sequence[object] = ()) -> None:
     """Writes the rows (dataclasses) of a benchmark, those of a model together and in the order of `models.NAMES`.
 
-    With `chosen` models, only their rows are replaced; those of others, which the file holds from earlier runs, are named on
-    standard error.
+    With `chosen` models, and `bits` among them, only their rows are replaced; those of others, which the file holds from
+    earlier runs, are named on standard error.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    kept = [row for row in load(name) if row["model"] not in chosen] if chosen else []
+    replaced = [
+        row
+        for row in load(name)
+        if (not chosen or row["model"] in chosen) and (not bits or row["bits"] in bits)
+    ]
+    kept = [row for row in load(name) if row not in replaced]
     for model, when in sorted({(row["model"], row[MEASURED]) for row in kept}):
         print(f"{name}.json keeps what was measured of {model} on {when}", file=sys.stderr)
     made = kept + [asdict(row) | {MEASURED: now} for row in rows]
