@@ -16,8 +16,6 @@ OPERATORS = frozenset(
     {
         ("", "GridSample"),
         ("", "MaxRoiPool"),
-        ("", "MaxUnpool"),
-        ("", "RoiAlign"),
         ("com.microsoft", "Attention"),
         ("com.microsoft", "EmbedLayerNormalization"),
     }
@@ -27,8 +25,6 @@ OPERATORS = frozenset(
 
 def convert(emitter: Emitter, node: Node) -> Sequence[Value]:
     """Import one node in a function of its own and splice that function's bindings into the emitter."""
-    if node.operator == "RoiAlign" and node.attributes.get("mode", "avg") != "avg":
-        raise ConversionError("mode 'max' is not supported")  # TVM interpolates before taking the maximum
     builder = relax.BlockBuilder()
     arguments = onnx_frontend.onnx_input()
     parameters, given = [], []

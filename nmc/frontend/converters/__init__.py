@@ -9,11 +9,13 @@ from nmc.frontend.converters import (
     linear,
     movement,
     normalisation,
+    pooled_indices,
     pooling,
     quantisation,
     recurrent,
     reduction,
     resize,
+    sampling,
     signal,
 )
 from nmc.frontend.converters.registry import CONVERTERS, Converter
@@ -30,11 +32,13 @@ __all__ = [
     "linear",
     "movement",
     "normalisation",
+    "pooled_indices",
     "pooling",
     "quantisation",
     "recurrent",
     "reduction",
     "resize",
+    "sampling",
     "signal",
 ]
 

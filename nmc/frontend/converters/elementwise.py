@@ -164,7 +164,9 @@ def _pow(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _mod(emitter: Emitter, node: Node) -> Sequence[Value]:
     a, b = node.tensor(0), node.tensor(1)
     if not node.attributes.get("fmod", 0):
-        return [emitter.call(relax.op.floor_mod, a, b)]
+        rest = emitter.call(relax.op.floor_mod, a, b)
+        unbounded = is_float(a) and not (isinstance(b, np.ndarray) and bool(np.isfinite(b).all()))
+        return [_mod_infinity(emitter, a, b, rest) if unbounded else rest]
     if not is_float(a):
         return [emitter.call(relax.op.mod, a, b)]
     # C's fmod keeps the sign of the dividend: a - b·trunc(a/b), with |a| and |b| to make trunc a floor.
@@ -172,6 +174,15 @@ def _mod(emitter: Emitter, node: Node) -> Sequence[Value]:
     whole = emitter.call(relax.op.floor, emitter.call(relax.op.divide, size, step))
     rest = emitter.call(relax.op.subtract, size, emitter.call(relax.op.multiply, whole, step))
     return [emitter.call(relax.op.multiply, rest, emitter.call(relax.op.sign, a))]
+
+
+def _mod_infinity(emitter: Emitter, a: Value, b: Value, rest: Value) -> Value:
+    """`rest`, and where b is infinite and a is not: a, or b where their signs differ."""
+    product = emitter.call(relax.op.multiply, emitter.call(relax.op.sign, a), emitter.call(relax.op.sign, b))
+    limit = emitter.call(relax.op.where, emitter.call(relax.op.less, product, like(product, 0)), b, a)
+    finite = emitter.call(relax.op.less, emitter.call(relax.op.abs, a), like(a, np.inf))
+    infinite = emitter.call(relax.op.equal, emitter.call(relax.op.abs, b), like(b, np.inf))
+    return emitter.call(relax.op.where, emitter.call(relax.op.logical_and, finite, infinite), limit, rest)
 
 
 @converts("BitShift")

@@ -138,3 +138,11 @@ def _compress(emitter: Emitter, node: Node) -> Sequence[Value]:
     if axis is None:
         x, axis = emitter.reshape(x, (-1,)), 0
     return [emitter.take(x, np.flatnonzero(condition), int(axis) % len(shape_of(x)))]
+
+
+@converts("ConstantOfShape", "MelWeightMatrix")
+def _from_constants(emitter: Emitter, node: Node) -> Sequence[Value]:
+    """What depends on shapes and sizes alone is evaluated once they are known, and refused before."""
+    for index in range(len(node.inputs)):
+        node.constant(index)
+    raise ConversionError("its value cannot be computed from its inputs")

@@ -87,6 +87,34 @@ def without_zero_point(emitter: Emitter, value: Value, zero: Value | None, last:
     return emitter.call(relax.op.subtract, wide, zero)
 
 
+MOST_DETERMINANT_ROWS = 12
+"""Larger determinants would lose most of float32's bits: the terms grow faster than their sum."""
+
+
+@converts("Det")
+def _det(emitter: Emitter, node: Node) -> Sequence[Value]:
+    """n - 1 matrix products without a division or a pivot.
+
+    R. S. Bird, "A simple division-free algorithm for computing determinants", Information Processing Letters 111
+    (2011): with F(X) = mu(X)·A, where mu keeps what is above the diagonal and puts -sum(X_jj, j > i) on it,
+    det(A) is the first element of F^(n-1)(A), negated for even n.
+    """
+    a = node.tensor(0)
+    *batch, size, _ = shape_of(a)
+    if size > MOST_DETERMINANT_ROWS:
+        raise ConversionError(f"has {size} rows; up to {MOST_DETERMINANT_ROWS} keep enough accuracy")
+    above, identity = np.triu(np.ones((size, size), np.float32), 1), np.eye(size, dtype=np.float32)
+    x: Value = a
+    for _ in range(size - 1):
+        diagonal = emitter.call(relax.op.sum, emitter.call(relax.op.multiply, x, identity), axis=[-1])
+        below = matmul(emitter, emitter.reshape(diagonal, (*batch, 1, size)), -above.T.copy())
+        turned = emitter.call(relax.op.multiply, emitter.reshape(below, (*batch, size, 1)), identity)
+        kept = emitter.call(relax.op.multiply, x, above)
+        x = matmul(emitter, emitter.call(relax.op.add, kept, turned), a)
+    corner = emitter.slice(emitter.slice(x, len(batch), 0, 1), len(batch) + 1, 0, 1)
+    return [scaled(emitter, emitter.reshape(corner, batch), 1.0 if size % 2 else -1.0)]
+
+
 @converts("CumProd")
 def _cumprod(emitter: Emitter, node: Node) -> Sequence[Value]:
     x, axis_value = node.tensor(0), node.constant(1)

@@ -6,6 +6,7 @@ import numpy as np
 from tvm import relax
 
 from nmc.frontend.converters.elementwise import like
+from nmc.frontend.converters.pooled_indices import max_pool_with_indices
 from nmc.frontend.converters.registry import converts
 from nmc.frontend.converters.windows import Window, window_of
 from nmc.frontend.emitter import Emitter, is_float, shape_of
@@ -19,9 +20,9 @@ LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 @converts("MaxPool")
 def _max_pool(emitter: Emitter, node: Node) -> Sequence[Value]:
     x = node.tensor(0)
-    if node.wants(1):
-        raise ConversionError("its second output (the indices of the maxima) is not supported")
     window, over = _window(node, shape_of(x)[2:])
+    if node.wants(1):
+        return max_pool_with_indices(emitter, x, window, over, bool(node.attributes.get("storage_order", 0)))
     return [_pool(emitter, MAXIMUM, x, window, over, count_include_pad=False)]
 
 
