@@ -43,6 +43,7 @@ class _Places:
     def load(self, key: tuple[int, int, int], beats: float, port: float) -> float:
         """Loads a tile where it is not there; returns when the port is free again."""
         if key in self.ready:
+            self.ready[key] = self.ready.pop(key)
             return port
         if len(self.ready) == self.count:
             oldest = next(iter(self.ready))

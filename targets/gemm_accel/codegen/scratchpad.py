@@ -13,24 +13,23 @@ def aligned(size: int) -> int:
 
 @dataclass
 class Slots:
-    """Places of one size that tiles take in turn. A tile that is still in its place need not be loaded
-    again."""
+    """Places of one size that tiles take in turn: a new one takes the place of the one unused for longest. A tile that is
+    still in its place need not be loaded again."""
 
     addresses: tuple[int, ...]
-    _keys: list[Hashable] = field(default_factory=list)
-    _next: int = 0
+    _held: dict[Hashable, int] = field(default_factory=dict)
 
     def place(self, key: Hashable) -> tuple[int, bool]:
         """The address for the tile of this key, and whether the tile is there already."""
-        if key in self._keys:
-            return self.addresses[self._keys.index(key)], True
-        if len(self._keys) < len(self.addresses):
-            self._keys.append(key)
-            return self.addresses[len(self._keys) - 1], False
-        address = self.addresses[self._next]
-        self._keys[self._next] = key
-        self._next = (self._next + 1) % len(self.addresses)
-        return address, False
+        present = key in self._held
+        if present:
+            address = self._held.pop(key)
+        elif len(self._held) < len(self.addresses):
+            address = self.addresses[len(self._held)]
+        else:
+            address = self._held.pop(next(iter(self._held)))
+        self._held[key] = address
+        return address, present
 
 
 @dataclass

@@ -5,7 +5,8 @@ A value that only the next step reads is streamed from one command to the next; 
 scratchpad.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.assembly import Assembly
@@ -23,7 +24,7 @@ from targets.gemm_accel.codegen.tiles import (
     stored_elements,
 )
 from targets.gemm_accel.codegen.transfers import Range
-from targets.gemm_accel.codegen.views import View
+from targets.gemm_accel.codegen.views import Vector, View, position
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,14 @@ class Needs:
         values = {
             v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v)) for v in self.kept_values
         }
-        views = [scratchpad.slots(_view_bytes(v, tile), self.view_places(v, tile)) for v in self.views]
-        return Places(self, values, tuple(views))
+        groups: dict[Hashable, list[View]] = defaultdict(list)
+        for view in self.views:
+            groups[_alike(view)].append(view)
+        slots = {
+            key: scratchpad.slots(_view_bytes(views[0], tile), sum(self.view_places(v, tile) for v in views))
+            for key, views in groups.items()
+        }
+        return Places(self, values, slots)
 
 
 def needs_of(kernel: Kernel, resident: frozenset[Buffer] = frozenset()) -> Needs:
@@ -83,6 +90,20 @@ def _streams(kernel: Kernel, value: int) -> bool:
     return value not in kernel.stores and readers == [value + 1]
 
 
+def _alike(view: View) -> Hashable:
+    """Equal for views whose tiles may be the same: a tile of one is then that of another at another time, as are the rows
+    of overlapping windows."""
+    return view.buffer, view.axes, view.limits, view.fill
+
+
+def _first_element(view: View, ranges: Sequence[Range]) -> Vector:
+    """Where a tile of a view begins."""
+    origin = view.origin
+    for axis, (start, _) in zip(view.axes, ranges, strict=True):
+        origin = position(origin, axis, start)
+    return origin
+
+
 def _view_bytes(view: View, tile: Sequence[int]) -> int:
     return stored_elements(tile, repeated_axes(view)) * view.buffer.element_bytes
 
@@ -93,7 +114,7 @@ class Places:
 
     needs: Needs
     values: dict[int, Slots]
-    views: tuple[Slots, ...]
+    views: dict[Hashable, Slots]
 
     def place_values(self, ranges: Sequence[Range], band: Band = WHOLE) -> dict[int, Placed]:
         """Where the values of a tile go that are kept."""
@@ -113,14 +134,14 @@ class Places:
         """Brings the tiles of the views that the steps read into the scratchpad, unless they are there."""
         counts = counts_of(ranges)
         placed = []
-        for view, slots in zip(self.needs.views, self.views, strict=True):
+        for view in self.needs.views:
             if view.buffer in band.places:
                 placed.append(band.place(view, ranges))
                 continue
             repeats = repeated_axes(view)
             own = tuple((0, 1) if repeat else span for span, repeat in zip(ranges, repeats, strict=True))
             strides = dense_strides(counts, view.buffer.element_bytes, repeats)
-            address, present = slots.place(own)
+            address, present = self.views[_alike(view)].place((_first_element(view, own), counts_of(own)))
             place = Placed(address, view.buffer.dtype, strides)
             if not present:
                 assembly.load(view, own, place)

@@ -146,7 +146,7 @@ def sliced(view: View, axis: int, begin: int, extent: int, step: int = 1) -> Vie
     """
     if extent == 1:
         axis_factors: Axis = ()
-        origin = _position(view.origin, view.axes[axis], begin)
+        origin = position(view.origin, view.axes[axis], begin)
     else:
         found = _progression(view.axes[axis], begin, extent, step)
         if found is None:
@@ -157,7 +157,8 @@ def sliced(view: View, axis: int, begin: int, extent: int, step: int = 1) -> Vie
     return replace(view, origin=origin, axes=axes)
 
 
-def _position(origin: Vector, axis: Axis, index: int) -> Vector:
+def position(origin: Vector, axis: Axis, index: int) -> Vector:
+    """The position `index` elements along an axis from `origin`."""
     for factor in reversed(axis):
         index, digit = divmod(index, factor.extent)
         origin = moved(origin, factor.strides, digit)
@@ -173,7 +174,7 @@ def _progression(axis: Axis, begin: int, extent: int, step: int) -> tuple[Vector
         return scaled(inner.strides, begin), (Factor(extent, scaled(inner.strides, step)),)
     lowest = begin % inner.extent
     if 0 <= lowest + step * (extent - 1) < inner.extent:
-        offset = _position((0,) * components, axis, begin)
+        offset = position((0,) * components, axis, begin)
         return offset, (Factor(extent, scaled(inner.strides, step)),)
     if step % inner.extent == 0:
         outer = _progression(axis[:-1], begin // inner.extent, extent, step // inner.extent)
