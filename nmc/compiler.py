@@ -23,6 +23,7 @@ from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import TensorFormat, TensorRange
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
+from passes.expand_rounding import expand_rounding
 from passes.formats import plan_formats
 from passes.linearise import FittedTable, linearise
 from passes.narrow_products import NarrowProducts
@@ -118,7 +119,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
             operands.observe(name, array)
 
     ranges = collect_ranges(exact, samples, observe)
-    exact, ranges = expand_maximum(*bound_masks(exact, ranges))
+    exact, ranges = expand_maximum(*expand_rounding(*bound_masks(exact, ranges)))
     formats = plan_formats(exact, ranges)
     products: NarrowProducts = {}
     if narrow:

@@ -26,6 +26,10 @@ Array = np.ndarray
 
 NARROW_BITS = 16
 MULTIPLIER_BITS = 30
+FLOAT_ROUNDING = 2.0**-22
+"""How far, as a part of it, a centre computed in float32 may be from what it would be in real numbers."""
+MOST_BOUNDARIES = 64
+"""A table of more segments is a curve without jumps."""
 PROBES = np.linspace(-1.0, 1.0, 17)
 """Where in the interval of a table's argument it is evaluated, from end to end."""
 
@@ -174,9 +178,19 @@ class _Analysis:
         if rounds and scale:
             highest = scale * (2.0 ** (bits - 1) - 1)
             centre = np.clip(centre, -highest, highest)
-            # half a step of rounding; a multiplier of 30 bits is off by a part in 2^30 of the integer
-            spread = spread + scale / 2 + np.abs(centre) * 2.0**-MULTIPLIER_BITS
+            # a multiplier of 30 bits is off by a part in 2^30 of the integer
+            centre, spread = _rounded(centre, spread + np.abs(centre) * 2.0**-MULTIPLIER_BITS, scale)
         self._operands[name] = Operand(centre, np.broadcast_to(spread, centre.shape), scale, bits)
+
+
+def _rounded(centre: Array, spread: Array, scale: float) -> tuple[Array, Array]:
+    """Centre and spread of what values within `spread` of `centre` are rounded to, whole numbers of steps.
+
+    Where all of them are rounded to the same, the result is known and its spread is 0: so steps of what is exact are.
+    """
+    slack = spread + FLOAT_ROUNDING * np.abs(centre)
+    low, high = (np.floor((centre + end) / scale + 0.5) for end in (-slack, slack))
+    return ((low + high) * (scale / 2)).astype(np.float32), (high - low) * (scale / 2)
 
 
 def _is_tensor(variable: relax.Var) -> bool:
@@ -202,7 +216,8 @@ def _sum(analysis: _Analysis, operation: Operation) -> Array:
     rounded = _multiplier_error(a, b, analysis.scale(operation.name))
     pair = analysis.maximum_of(operation)
     if pair is not None:  # no further than the worse of the two, and what the difference was rounded by
-        return np.maximum(pair[0].spread, pair[1].spread) + b.scale + rounded
+        difference = 0.0 if pair[0].scale == pair[1].scale == b.scale else b.scale
+        return np.maximum(pair[0].spread, pair[1].spread) + difference + rounded
     return a.spread + b.spread + rounded
 
 
@@ -242,15 +257,23 @@ def _matrix_product(analysis: _Analysis, operation: Operation) -> Array:
 
 
 def _table(analysis: _Analysis, operation: Operation) -> Array:
-    """How far from its value at the centre the table gets anywhere in the interval of its argument."""
+    """How far from its value at the centre the table gets anywhere in the interval of its argument: at probes, and on both
+    sides of each boundary in between. A step that the interval holds counts in full: the result may be either side's.
+    """
     x = analysis.operand(operation.call.args[0])
-    probes = (
-        operation.step.compute({operation.call.args[0]: (x.centre + p * x.spread).astype(np.float32)})
-        for p in PROBES
-    )
+    boundaries, slopes = (constant_value(argument) for argument in operation.call.args[1:3])
+    places = [x.centre + p * x.spread for p in PROBES]
+    low, high = places[0], places[-1]
+    for boundary in boundaries if len(boundaries) <= MOST_BOUNDARIES else ():
+        sides = (boundary, np.nextafter(boundary, np.float32(-np.inf)))
+        places += [np.clip(side, low, high) for side in sides if ((low <= side) & (side <= high)).any()]
     worst = np.zeros(operation.centre.shape)
-    for probe in probes:
+    for place in places:
+        probe = operation.step.compute({operation.call.args[0]: place.astype(np.float32)})
         worst = np.maximum(worst, np.abs(probe.astype(np.float64) - operation.centre))
+    steps = slopes * (x.scale / (analysis.scale(operation.name) or 1.0))
+    if (np.round(steps) == steps).all():  # slopes that 16 bits hold as they are
+        return worst
     # a slope of 16 bits is off by a part in 2^15; over half a segment that is as small a part of what the table reaches
     return worst + 2.0**-15 * np.abs(operation.centre).max(initial=0.0)
 

@@ -3,7 +3,9 @@
 Narrow tensors (16 bits) are the rule; products that read 8 bits convert what they read (`passes.narrow_products`). A
 tensor is wide (32 bits) where 16 bits would lose what matters: squares, arguments of functions whose input spans
 decades, residual sums that only normalisations read, differences inside a maximum, and the outputs of the model. What
-the model itself holds on a grid keeps that grid's scale, and so does what is computed for the grid alone.
+the model itself holds on a grid keeps that grid's scale, and so does what is computed for the grid alone. What a step
+function reads has a scale that is a power of two (`passes.exact_operands`): whole numbers, halves and the differences of
+two such tensors are then exact, so that what is equal stays equal.
 """
 
 import math
@@ -15,6 +17,7 @@ from tvm import ir, relax
 from nmc.pwl.functions import function_named
 from nmc.quant.formats import TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
+from passes.exact_operands import exact_operands, is_step, unary_of
 from passes.matrix_form.grid import GRID, grid_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
@@ -44,6 +47,9 @@ DIFFERENCE_STEP = 2.0**-8
 LEAST_DIFFERENCE_STEP = 2.0**-14
 """The same in steps of the coarser one, of which there may be 2^16: 32 bits hold no more."""
 
+TINY = 2.0**-100
+"""Stands for the largest value of a tensor of zeros."""
+
 GRID_TOLERANCE = 1.0e-3
 """How far from a point of a grid, in its steps, a number may be that stands for the point."""
 
@@ -58,6 +64,8 @@ class FormatPlan:
     consumers: dict[str, list[relax.VarBinding]] = field(default_factory=lambda: defaultdict(list))
     formats: dict[str, TensorFormat] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
+    exact: set[str] = field(default_factory=set)
+    """The tensors whose scale is a power of two."""
     on_grids: dict[str, TensorFormat] = field(default_factory=dict)
     """The formats of grids, for the tensors on them and those that nothing but a grid reads."""
 
@@ -75,6 +83,7 @@ def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]
             plan.consumers[argument.name].append(binding)
     _mark_wide(plan)
     _mark_grids(plan)
+    plan.exact |= exact_operands(module)
     for parameter in main.params:
         if dtype_of(parameter) == "float32":
             own = plan.on_grids.get(parameter.name)
@@ -271,6 +280,11 @@ def _format_in_maximum(plan: FormatPlan, binding: relax.VarBinding) -> TensorFor
     value, consumers = binding.value, plan.consumers[binding.var.name]
     if _is_excess(plan, binding):
         return plan.formats[value.args[0].name]
+    if _kind(plan, value) == "relax.subtract" and any(is_step(plan.module, c.value) for c in consumers):
+        scales = _narrow_scales(plan, value)
+        return (
+            TensorFormat(max(min(scales), LEAST_DIFFERENCE_STEP * max(scales)), WIDE_BITS) if scales else None
+        )
     if _kind(plan, value) == "relax.subtract" and any(_is_excess(plan, consumer) for consumer in consumers):
         scales = _narrow_scales(plan, value)
         if not scales:
@@ -317,22 +331,31 @@ def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
     bits = WIDE_BITS if _is_wide(plan, name) else NARROW_BITS
     span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
     bound = min(span.magnitude * HEADROOM, 3.0e38)
+    if name in plan.exact:
+        return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, TINY) / (2 ** (bits - 1) - 1))), bits)
     if _is_whole(plan, name):
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, 1.0) / (2 ** (bits - 1) - 1))), bits)
     return TensorFormat(scale_for(-bound, bound, bits), bits)
 
 
 def _is_whole(plan: FormatPlan, name: str) -> bool:
-    """Whether the tensor is a cast of integers: a scale that is a power of two keeps them exact."""
+    """Whether the tensor holds whole numbers, a cast of integers or steps: a power of two as scale keeps them exact."""
     definition = plan.definitions.get(name)
-    return definition is not None and _kind(plan, definition.value) == "relax.astype"
+    if definition is None:
+        return False
+    applied = unary_of(plan.module, definition.value)
+    return _kind(plan, definition.value) == "relax.astype" or (applied is not None and applied.whole)
 
 
 def _is_wide(plan: FormatPlan, name: str) -> bool:
-    """Whether the tensor was marked, or is the result of a function of decades and spans decades itself."""
+    """Whether the tensor was marked, or is the result of a function of decades and spans decades itself; steps need no
+    more than 16 bits."""
+    span, definition = plan.ranges.get(name), plan.definitions.get(name)
+    applied = None if definition is None else unary_of(plan.module, definition.value)
+    if applied is not None and applied.whole:
+        return False
     if name in plan.wide:
         return True
-    span, definition = plan.ranges.get(name), plan.definitions.get(name)
     if span is None or definition is None or span.low <= 0.0 or span.high / span.low < WIDE_RATIO:
         return False
     return _spans_decades(plan, definition.value)

@@ -1,7 +1,7 @@
 """Every nonlinear operator of one float tensor is an `nmc.unary`, or arithmetic on such.
 
-Run after the composites are recognised (`passes.recognise_activations`), before linearisation. Rounding, sign
-tests and comparisons are steps, not curves: floor, ceil, round, trunc, isnan and the like stay as they are.
+Run after the composites are recognised (`passes.recognise_activations`), before linearisation. What is not a curve
+stays: floor, ceil and round, which calibrated ranges make tables of (`passes.expand_rounding`), isnan and the like.
 """
 
 from collections.abc import Mapping

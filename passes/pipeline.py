@@ -9,6 +9,7 @@ from passes.decompose_softmax import decompose_softmax
 from passes.fold_affine import fold_affine
 from passes.fold_into_weights import fold_into_weights
 from passes.lower_arithmetic import lower_arithmetic
+from passes.lower_comparisons import lower_comparisons
 from passes.lower_convolution import lower_convolution
 from passes.lower_gathers import lower_gathers
 from passes.lower_pooling import lower_pooling
@@ -39,6 +40,7 @@ def lowering_passes() -> Sequence[ir.transform.Pass]:
         decompose_softmax,
         decompose_normalisation,
         lower_arithmetic,
+        lower_comparisons,
         lower_unary,
         fold_into_weights,
         lower_convolution,

@@ -53,3 +53,48 @@ def test_an_exact_function_costs_the_steps_of_its_formats() -> None:
     bound, _, _ = bound_and_error(MODELS["relu"], seed=0)
     step = 2 * x_largest / (2**15 - 1)
     assert bound.max() <= 2.001 * step
+
+
+STEPS = {
+    "floor": "g (float[4, 8] x) => (float[4, 8] y) { y = Floor(x) }",
+    "selection": """g (float[4, 8] x) => (float[4, 8] y) {
+        n = Neg(x)
+        c = Less(x, n)
+        y = Where(c, n, x)
+    }""",
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_of_what_is_not_near_it_costs_no_more_than_rounding(name: str) -> None:
+    bound, error, expected = bound_and_error(STEPS[name], seed=1)
+    assert (error <= bound + 1e-6 * np.abs(expected)).all()
+    assert bound.max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_step_within_the_rounding_of_its_argument_counts_in_full() -> None:
+    """The square root of 3.9999 is half a step of 16 bits below 2: it may be rounded up to 2, and the bound says so."""
+    model = parser.parse_model(HEADER + "g (float[2] x) => (float[2] y) { r = Sqrt(x) y = Floor(r) }")
+    x = np.array([3.9999, 6.0], np.float32)
+    prepared = AcceleratorBackend.prepare(model)
+    prepared.run([x])
+    assert prepared.compilation is not None
+    (bound,) = error_bounds(prepared.compilation, [x])
+    assert bound[0] >= 1.0
+    assert bound[1] < 1e-6
+
+
+def test_equal_numbers_stay_equal_and_ties_are_rounded_as_the_standard_says() -> None:
+    model = parser.parse_model(
+        HEADER
+        + """g (float[6] x, float[6] z) => (float[6] y) {
+            e = Equal(x, z)
+            n = Cast<to = 1>(e)
+            r = Round(x)
+            y = Add(n, r)
+        }"""
+    )
+    x = np.array([-2.5, 0.5, 1.5, 0.3, 70.25, 100.0], np.float32)
+    z = np.array([-2.5, 0.25, 1.5, 0.3, 70.25, -100.0], np.float32)
+    (result,) = AcceleratorBackend.prepare(model).run([x, z])
+    np.testing.assert_array_equal(np.round(result), [-1.0, 0.0, 3.0, 1.0, 71.0, 100.0])

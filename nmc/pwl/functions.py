@@ -35,7 +35,9 @@ class Function:
     not belong to it (0 may be excluded inside the domain, as for the reciprocal). `pieces` are given when the
     function is piecewise linear; `kinks` are the corners of one that is not. `tails` are the lines approached
     towards -infinity and +infinity, or None. `octaves` tells that relative accuracy over decades of the
-    argument matters. `usual_range` is what to show when none is given.
+    argument matters. `jumps` are the arguments where pieces do not meet: which of them an argument equal to a
+    jump belongs to must survive rounding. `whole` tells that all values are whole numbers. `usual_range` is what
+    to show when none is given.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Function:
     kinks: tuple[float, ...] = ()
     tails: tuple[Line | None, Line | None] = (None, None)
     octaves: bool = False
+    jumps: tuple[float, ...] = ()
+    whole: bool = False
     usual_range: tuple[float, float] = (-8.0, 8.0)
 
     def __call__(self, x: ArrayLike) -> FloatArray:
@@ -116,8 +120,8 @@ _UNBOUNDED = float(np.finfo(np.float32).max)
 """A bound that is no bound: exporters write the largest float32 for infinity."""
 
 
-def _exact(*pieces: Piece) -> Function:
-    return Function("", lambda x: evaluate_pieces(pieces, x), pieces=pieces)
+def _exact(*pieces: Piece, jumps: tuple[float, ...] = (), whole: bool = False) -> Function:
+    return Function("", lambda x: evaluate_pieces(pieces, x), pieces=pieces, jumps=jumps, whole=whole)
 
 
 def _clamped(slope: float, intercept: float, lo: float, hi: float) -> Function:
@@ -132,9 +136,38 @@ def _clamped(slope: float, intercept: float, lo: float, hi: float) -> Function:
     return _exact(*(pieces[start:2] if second == _INFINITY else pieces[start:]))
 
 
-def _above(threshold: float) -> float:
+def next_above(threshold: float) -> float:
     """The first float32 above a threshold that belongs to the piece on its left."""
     return float(np.nextafter(np.float32(threshold), np.float32(_INFINITY)))
+
+
+def _comparison(below: bool, equal: bool, above: bool) -> Callable[..., Function]:
+    """The rule of a comparison with a threshold: 1 where it holds, 0 elsewhere."""
+
+    def rule(threshold: float = 0.0) -> Function:
+        pieces = (
+            (-_INFINITY, 0.0, float(below)),
+            (threshold, 0.0, float(equal)),
+            (next_above(threshold), 0.0, float(above)),
+        )
+        distinct = [piece for i, piece in enumerate(pieces) if i == 0 or piece[2] != pieces[i - 1][2]]
+        return _exact(*distinct, jumps=(threshold,), whole=True)
+
+    return rule
+
+
+def _stairs(edge: Callable[[int], tuple[float, bool]]) -> Callable[..., Function]:
+    """The rule of a rounding to multiples of `step`, cut to [lowest, highest]. edge(n) is where, in steps, arguments
+    begin that are rounded to n, and whether the edge itself is."""
+
+    def rule(step: float = 1.0, lowest: float = -16.0, highest: float = 16.0) -> Function:
+        levels = range(round(lowest / step), round(highest / step) + 1)
+        edges = [(place * step, inclusive) for place, inclusive in map(edge, levels[1:])]
+        starts = [place if inclusive else next_above(place) for place, inclusive in edges]
+        pieces = [(start, 0.0, n * step) for start, n in zip((-_INFINITY, *starts), levels, strict=True)]
+        return _exact(*pieces, jumps=tuple(place for place, _ in edges), whole=True)
+
+    return rule
 
 
 def _sigmoid(x: FloatArray) -> FloatArray:
@@ -170,11 +203,25 @@ RULES: dict[str, Callable[..., Function]] = {
     "abs": lambda: _exact((-_INFINITY, -1.0, 0.0), (0.0, 1.0, 0.0)),
     "hard_sigmoid": lambda alpha=0.2, beta=0.5: _clamped(alpha, beta, 0.0, 1.0),
     "hard_tanh": lambda: _clamped(1.0, 0.0, -1.0, 1.0),
-    "sign": lambda: _exact((-_INFINITY, 0.0, -1.0), (0.0, 0.0, 0.0), (_above(0.0), 0.0, 1.0)),
-    "thresholded_relu": lambda alpha=1.0: _exact((-_INFINITY, 0.0, 0.0), (_above(alpha), 1.0, 0.0)),
-    "shrink": lambda lambd=0.5, bias=0.0: _exact(
-        (-_INFINITY, 1.0, bias), (-lambd, 0.0, 0.0), (_above(lambd), 1.0, -bias)
+    "thresholded_relu": lambda alpha=1.0: _exact(
+        (-_INFINITY, 0.0, 0.0), (next_above(alpha), 1.0, 0.0), jumps=(alpha,)
     ),
+    "shrink": lambda lambd=0.5, bias=0.0: _exact(
+        (-_INFINITY, 1.0, bias), (-lambd, 0.0, 0.0), (next_above(lambd), 1.0, -bias), jumps=(-lambd, lambd)
+    ),
+    # Steps: what jumps is exact, too, where its argument is.
+    "sign": lambda: _exact(
+        (-_INFINITY, 0.0, -1.0), (0.0, 0.0, 0.0), (next_above(0.0), 0.0, 1.0), jumps=(0.0,), whole=True
+    ),
+    "greater": _comparison(below=False, equal=False, above=True),
+    "greater_equal": _comparison(below=False, equal=True, above=True),
+    "less": _comparison(below=True, equal=False, above=False),
+    "less_equal": _comparison(below=True, equal=True, above=False),
+    "equal": _comparison(below=False, equal=True, above=False),
+    "not_equal": _comparison(below=True, equal=False, above=True),
+    "floor": _stairs(lambda n: (n, True)),
+    "ceil": _stairs(lambda n: (n - 1.0, False)),
+    "round": _stairs(lambda n: (n - 0.5, n % 2 == 0)),
     # Gates and activations.
     "hard_swish": lambda: _smooth(
         lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0), tails=_GATE, kinks=(-3.0, 3.0)

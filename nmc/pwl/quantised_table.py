@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nmc.pwl.functions import FloatArray, Function, TableError
+from nmc.pwl.functions import FloatArray, Function, TableError, next_above
 from nmc.pwl.segments import SAMPLE_FRACTIONS
 from nmc.quant import fixed_point
 
@@ -22,6 +22,8 @@ SLOPE_LIMIT = (1 << 15) - 1
 """Largest magnitude of a stored slope."""
 INTERCEPT_MAGNITUDE_BITS = 46
 """|intercept| + half < 2^46; a wide input times a slope is as small, so their sum fits 48 bits."""
+EXACT_BITS = 48
+"""Whole numbers of this many bits are exact as float64."""
 EXHAUSTIVE_BITS = 16
 """Inputs up to this width are fitted and measured on every integer, wider ones on samples of each segment."""
 
@@ -78,6 +80,15 @@ class QuantisedTable:
         return fixed_point.pwl(x, index, self.slopes, self.intercepts, self.shifts, self.output_bits)
 
 
+def arguments(function: Function, x: NDArray[np.int64], scale: float) -> FloatArray:
+    """The real values, float64, that integers x of a scale stand for; one that a jump of the function is rounded to stands
+    for the jump itself."""
+    real = x * scale
+    for jump in function.jumps:
+        real[x == fixed_point.quantise(jump, scale, EXACT_BITS)] = jump
+    return real
+
+
 def quantise_table(
     table: "Table", input_scale: float, output_scale: float, input_bits: int, output_bits: int
 ) -> QuantisedTable:
@@ -109,7 +120,7 @@ def quantise_table(
         clipped_slopes=int((np.abs(line_slopes) > SLOPE_LIMIT + 0.5).sum()),
     )
     x, weight = _sampled_integers(left, right, input_scale, input_bits)
-    real, index = x * input_scale, rounded.address(x)
+    real, index = arguments(table.function, x, input_scale), rounded.address(x)
     wanted = table.function(real)
     holds = (real >= left[index]) & (real <= right[index]) & np.isfinite(wanted)
     x, index, wanted, weight = x[holds], index[holds], wanted[holds], weight[holds]
@@ -154,6 +165,11 @@ def _addressing(table: "Table", scale: float, bits: int) -> _Addressing:
         # The smallest integer whose real value is not below the boundary, whatever the division rounded to.
         first += (first * scale < table.boundaries).astype(np.float64)
         first -= ((first - 1) * scale >= table.boundaries).astype(np.float64)
+        for jump in table.function.jumps:
+            # An argument equal to the jump is rounded as the jump itself is, and stays equal to it.
+            rounded = float(fixed_point.quantise(jump, scale, EXACT_BITS))
+            first[table.boundaries == jump] = rounded
+            first[table.boundaries == next_above(jump)] = rounded + 1.0
         lowest, highest = -float(1 << (bits - 1)), float((1 << (bits - 1)) - 1)
         reached = (first > lowest) & (first <= highest)
         start = int((first <= lowest).sum())

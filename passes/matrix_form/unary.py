@@ -17,6 +17,7 @@ UNARY = "nmc.unary"
 
 _op = relax.op
 Parameters = Mapping[str, float]
+Meaning = Callable[[relax.Expr, Parameters], relax.Expr]
 
 
 def _constant(value: float) -> relax.Expr:
@@ -79,13 +80,34 @@ def _where(condition: relax.Expr, x: relax.Expr, y: relax.Expr) -> relax.Expr:
     return _op.where(condition, x, y)
 
 
-FUNCTIONS: Mapping[str, Callable[[relax.Expr, Parameters], relax.Expr]] = {
+def _truth(compare: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> Meaning:
+    """1 where the argument compares so with the parameter `threshold`, else 0."""
+    return lambda x, p: _op.astype(compare(x, _constant(p["threshold"])), "float32")
+
+
+def _stairs(rounding: Callable[[relax.Expr], relax.Expr]) -> Meaning:
+    """Rounded to multiples of the parameter `step`, a power of two, and cut to [lowest, highest]."""
+    return lambda x, p: _clipped(
+        _scaled(rounding(_scaled(x, 1.0 / p["step"])), p["step"]), p["lowest"], p["highest"]
+    )
+
+
+FUNCTIONS: Mapping[str, Meaning] = {
     "relu": lambda x, p: _positive(x),
     "leaky_relu": lambda x, p: _op.add(_positive(x), _scaled(_negative(x), p["alpha"])),
     "relu6": lambda x, p: _clipped(x, 0.0, 6.0),
     "hard_tanh": lambda x, p: _clipped(x, -1.0, 1.0),
     "clip": lambda x, p: _clipped(x, p["lo"], p["hi"]),
     "sign": lambda x, p: _op.sign(x),
+    "greater": _truth(_op.greater),
+    "greater_equal": _truth(_op.greater_equal),
+    "less": _truth(_op.less),
+    "less_equal": _truth(_op.less_equal),
+    "equal": _truth(_op.equal),
+    "not_equal": _truth(_op.not_equal),
+    "floor": _stairs(_op.floor),
+    "ceil": _stairs(_op.ceil),
+    "round": _stairs(_op.round),
     "abs": lambda x, p: _op.abs(x),
     "hard_sigmoid": lambda x, p: _hard_sigmoid(x, p["alpha"], p["beta"]),
     "hard_swish": lambda x, p: _op.multiply(x, _hard_sigmoid(x, 1.0 / 6.0, 0.5)),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmc.pwl import RULES, QuantisedTable, Table, TableError, fit_table, function_named
+from nmc.pwl.quantised_table import arguments
 from nmc.quant import breakpoint_address, octave_address, scale_for, uniform_address
 
 ALL_INT16 = np.arange(-(2**15), 2**15)
@@ -57,17 +58,28 @@ def test_relu_of_equal_scales_is_the_maximum_with_zero(scale: float) -> None:
 def test_exact_functions_err_by_rounding_alone(name: str) -> None:
     step, out = 7.3 / 32767, 6.1 / 32767
     table = fit_table(name, -7.3, 7.3).quantise(step, out)
-    real = ALL_INT16 * step
+    real = arguments(table.function, ALL_INT16, step)
     error = np.abs(table(ALL_INT16) * out - np.clip(table.function(real), -6.1, 6.1))
     # Half an output step, and the slope's half unit of 2^-shift over half of the widest piece (32768 inputs).
     assert error.max() <= out * (0.5 + 2.0 ** -(int(table.shifts.min()) + 1) * 2**15)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, -2.34, 1.0])
+@pytest.mark.parametrize("name", ["greater", "greater_equal", "less", "less_equal", "equal", "not_equal"])
+def test_a_comparison_of_integers_is_that_with_the_threshold_rounded_as_arguments_are(
+    name: str, threshold: float
+) -> None:
+    step = 7.3 / 32767
+    table = fit_table(name, -7.3, 7.3, params={"threshold": threshold}).quantise(step, 2.0**-13)
+    wanted = getattr(np, name)(ALL_INT16, np.floor(threshold / step + 0.5))
+    np.testing.assert_array_equal(table(ALL_INT16), wanted * 2**13)
 
 
 @pytest.mark.parametrize("segments", [16, 256])
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_both_levels_use_the_same_segments(name: str, segments: int) -> None:
     table, quantised = both(name, *function_named(name).usual_range, segments=segments)
-    real = table.address(ALL_INT16 * quantised.input_scale)
+    real = table.address(arguments(table.function, ALL_INT16, quantised.input_scale))
     np.testing.assert_array_equal(segment_of(quantised, ALL_INT16), real - real[0])
 
 
@@ -86,7 +98,7 @@ def test_rounding_adds_half_a_step_and_the_slopes_share(name: str, input_bits: i
     table, quantised = both(name, *function_named(name).usual_range, input_bits=input_bits)
     x = np.arange(-(2 ** (input_bits - 1)), 2 ** (input_bits - 1))
     x = x[(x * quantised.input_scale >= table.lo) & (x * quantised.input_scale <= table.hi)]
-    wanted = table.function(x * quantised.input_scale)
+    wanted = table.function(arguments(table.function, x, quantised.input_scale))
     error = np.abs(quantised(x) * quantised.output_scale - wanted)
     index = quantised.address(x)
     reach = np.bincount(index, minlength=quantised.entries)[index] / 2 + 1
