@@ -261,7 +261,7 @@ def _table(analysis: _Analysis, operation: Operation) -> Array:
     sides of each boundary in between. A step that the interval holds counts in full: the result may be either side's.
     """
     x = analysis.operand(operation.call.args[0])
-    boundaries, slopes = (constant_value(argument) for argument in operation.call.args[1:3])
+    boundaries, slopes = (np.asarray(constant_value(argument)) for argument in operation.call.args[1:3])
     places = [x.centre + p * x.spread for p in PROBES]
     low, high = places[0], places[-1]
     for boundary in boundaries if len(boundaries) <= MOST_BOUNDARIES else ():

@@ -22,7 +22,7 @@ def unary_of(module: ir.IRModule, value: relax.Expr) -> Function | None:
 def is_step(module: ir.IRModule, value: relax.Expr) -> bool:
     """Whether a binding's value applies a function that jumps."""
     applied = unary_of(module, value)
-    return applied is not None and bool(applied.jumps)
+    return applied is not None and (applied.whole or bool(applied.jumps))
 
 
 def exact_operands(module: ir.IRModule) -> set[str]:
@@ -37,7 +37,9 @@ def exact_operands(module: ir.IRModule) -> set[str]:
             continue
         found.add(expr.name)
         value = definitions.get(expr.name)
-        name = callee_name(module, value) if isinstance(value, relax.Call) else ""
+        if not isinstance(value, relax.Call):
+            continue
+        name = callee_name(module, value)
         if name in ("relax.add", "relax.subtract"):
             waiting += list(value.args)
         elif name in MOVES or (name == UNARY and callee_attributes(module, value)["function"] == "relu"):

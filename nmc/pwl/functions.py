@@ -35,9 +35,8 @@ class Function:
     not belong to it (0 may be excluded inside the domain, as for the reciprocal). `pieces` are given when the
     function is piecewise linear; `kinks` are the corners of one that is not. `tails` are the lines approached
     towards -infinity and +infinity, or None. `octaves` tells that relative accuracy over decades of the
-    argument matters. `jumps` are the arguments where pieces do not meet: which of them an argument equal to a
-    jump belongs to must survive rounding. `whole` tells that all values are whole numbers. `usual_range` is what
-    to show when none is given.
+    argument matters. `jumps` are thresholds: an argument equal to one stays equal to it when both are rounded.
+    `whole` tells that pieces are flat and all values whole numbers. `usual_range` is what to show when none is given.
     """
 
     name: str
@@ -165,7 +164,7 @@ def _stairs(edge: Callable[[int], tuple[float, bool]]) -> Callable[..., Function
         edges = [(place * step, inclusive) for place, inclusive in map(edge, levels[1:])]
         starts = [place if inclusive else next_above(place) for place, inclusive in edges]
         pieces = [(start, 0.0, n * step) for start, n in zip((-_INFINITY, *starts), levels, strict=True)]
-        return _exact(*pieces, jumps=tuple(place for place, _ in edges), whole=True)
+        return _exact(*pieces, whole=True)
 
     return rule
 

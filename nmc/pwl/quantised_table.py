@@ -83,7 +83,7 @@ class QuantisedTable:
 def arguments(function: Function, x: NDArray[np.int64], scale: float) -> FloatArray:
     """The real values, float64, that integers x of a scale stand for; one that a jump of the function is rounded to stands
     for the jump itself."""
-    real = x * scale
+    real = np.asarray(x * scale, np.float64)
     for jump in function.jumps:
         real[x == fixed_point.quantise(jump, scale, EXACT_BITS)] = jump
     return real
@@ -165,8 +165,7 @@ def _addressing(table: "Table", scale: float, bits: int) -> _Addressing:
         # The smallest integer whose real value is not below the boundary, whatever the division rounded to.
         first += (first * scale < table.boundaries).astype(np.float64)
         first -= ((first - 1) * scale >= table.boundaries).astype(np.float64)
-        for jump in table.function.jumps:
-            # An argument equal to the jump is rounded as the jump itself is, and stays equal to it.
+        for jump in table.function.jumps:  # rounded as an argument that equals it is
             rounded = float(fixed_point.quantise(jump, scale, EXACT_BITS))
             first[table.boundaries == jump] = rounded
             first[table.boundaries == next_above(jump)] = rounded + 1.0
