@@ -1,4 +1,4 @@
-"""How the arguments of functions that become tables are spread, so that reports can say how many fall outside a table."""
+"""How the arguments of functions that become tables are spread: how many fall outside a table, and where a fit matters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ BINS_AN_OCTAVE = 8
 OCTAVES = 60
 """Magnitudes from 2^-30 to 2^30 are told apart; what is beyond counts with the first or the last bin."""
 BINS = BINS_AN_OCTAVE * OCTAVES
+HISTOGRAM_BINS = 512
 
 
 class ArgumentCounts:
@@ -48,6 +49,23 @@ class ArgumentCounts:
         outside = below.sum() if low >= 0.0 else below[_bin(-low) + 1 :].sum()
         outside += above.sum() if high < 0.0 else above[_bin(high) + 1 :].sum()
         return float(outside) / float(below.sum() + above.sum() or 1)
+
+    def histogram(
+        self, name: str, low: float, high: float
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]] | None:
+        """The counts of an argument in HISTOGRAM_BINS equal bins of [low, high], and the edges of these.
+
+        None for an argument that was not counted or never seen inside. Within a bin of magnitudes values count as spread
+        evenly.
+        """
+        if name not in self.below or low >= high:
+            return None
+        magnitudes = 2.0 ** ((np.arange(1, BINS + 1) - BINS // 2) / BINS_AN_OCTAVE)
+        corners = np.concatenate([-magnitudes[::-1], [0.0], magnitudes])
+        counts = np.concatenate([self.below[name][::-1], self.above[name]])
+        edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+        inside = np.diff(np.interp(edges, corners, np.concatenate([[0], np.cumsum(counts)])))
+        return (inside, edges) if inside.sum() > 0.0 else None
 
 
 def _by_magnitude(values: np.ndarray) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
 from passes.formats import plan_formats
-from passes.linearise import FittedTable, linearise
+from passes.linearise import Fit, FittedTable, linearise
 from passes.narrow_products import NarrowProducts
 from passes.partition import partition
 from passes.pipeline import lowering_passes
@@ -129,7 +129,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         progress("choosing the products that have 8 bits")
         products = choose_products(exact, products, samples, options.max_loss)
     progress("fitting tables")
-    matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options))
+    matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options, arguments))
     tables = {name: _with_outside(table, arguments) for name, table in tables.items()}
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     made = replace(
@@ -222,21 +222,30 @@ def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
     return array.astype(spec.dtype)
 
 
-def table_fitter(options: Options) -> Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]:
-    """How the options ask for tables to be fitted."""
+def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
+    """How the options ask for tables to be fitted; equal questions get the same table."""
+    fitted: dict[object, Table] = {}
 
-    def fit(function: str, parameters: Mapping[str, float], span: TensorRange, form: TensorFormat) -> Table:
-        return fit_table(
-            function,
-            span.low,
-            span.high,
-            params=parameters,
-            segments=options.pwl_segments or DEFAULT_SEGMENTS,
-            mode="chord" if options.pwl_granularity is not None else "minimax",
-            granularity=options.pwl_granularity,
-            max_error=options.pwl_max_error,
-            input_step=form.scale,
-            input_bits=form.bits,
-        )
+    def fit(
+        function: str, parameters: Mapping[str, float], span: TensorRange, form: TensorFormat, argument: str
+    ) -> Table:
+        histogram = arguments.histogram(argument, span.low, span.high) if options.pwl_weighted else None
+        own = argument if histogram is not None else ""
+        key = (function, tuple(sorted(parameters.items())), span, form, own)
+        if key not in fitted:
+            fitted[key] = fit_table(
+                function,
+                span.low,
+                span.high,
+                params=parameters,
+                segments=options.pwl_segments or DEFAULT_SEGMENTS,
+                mode="chord" if options.pwl_granularity is not None else "minimax",
+                granularity=options.pwl_granularity,
+                max_error=options.pwl_max_error,
+                input_step=form.scale,
+                input_bits=form.bits,
+                histogram=histogram,
+            )
+        return fitted[key]
 
     return fit

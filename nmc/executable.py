@@ -175,6 +175,7 @@ def compile(
     pwl_segments: int | None = None,
     pwl_granularity: float | None = None,
     pwl_max_error: float | None = None,
+    pwl_weighted: bool = False,
     config: str = "default",
     require_full_offload: bool = False,
     progress: Progress = lambda step: None,
@@ -199,6 +200,7 @@ def compile(
         pwl_segments=pwl_segments,
         pwl_granularity=pwl_granularity,
         pwl_max_error=pwl_max_error,
+        pwl_weighted=pwl_weighted,
         config=config,
         require_full_offload=require_full_offload,
     )

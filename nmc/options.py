@@ -35,6 +35,8 @@ class Options:
     pwl_segments: int | None = None
     pwl_granularity: float | None = None
     pwl_max_error: float | None = None
+    pwl_weighted: bool = False
+    """Tables have the least squared error over the values that calibration saw, not the least maximum error."""
     config: str = "default"
     """The name of an accelerator preset, or the path of a TOML file."""
     require_full_offload: bool = False
@@ -60,6 +62,8 @@ class Options:
             raise ConfigError(
                 "give one of the number of segments, the granularity and the largest error, not several"
             )
+        if self.pwl_weighted and self.pwl_granularity is not None:
+            raise ConfigError("chords of a granularity are not fitted: they cannot be weighted")
         if any(value <= 0 for value in chosen):
             raise ConfigError(
                 "the number of segments, the granularity and the largest error must be positive"

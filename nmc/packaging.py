@@ -129,6 +129,7 @@ def _options(options: Options) -> dict[str, Any]:
         "pwl_segments": options.pwl_segments,
         "pwl_granularity": options.pwl_granularity,
         "pwl_max_error": options.pwl_max_error,
+        "pwl_weighted": options.pwl_weighted,
         "shapes": {name: list(shape) for name, shape in options.shapes.items()},
         "bound": sorted(options.binds),
         "calibration_samples": None if options.calibration is None else _count(options.calibration),

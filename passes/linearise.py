@@ -19,8 +19,8 @@ from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
 from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, rebuild
 
-Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat], Table]
-"""Fits a table for a function with parameters, over a range, for an argument of a format."""
+Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str], Table]
+"""Fits a table for a function with parameters, over a range, for an argument of a format and of this name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ def linearise(
 ) -> tuple[ir.IRModule, dict[str, FittedTable]]:
     """The module with tables, and the table of each pwl by the name of its result's variable."""
     tables: dict[str, FittedTable] = {}
-    fitted: dict[object, Table] = {}
 
     def visit(emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
         if not isinstance(value, relax.Call) or callee_name(module, value) != UNARY:
@@ -50,11 +49,9 @@ def linearise(
         function, argument = str(attributes["function"]), value.args[0].name
         octaves = function_named(function, parameters).octaves
         span = fitted_range(ranges[argument], formats[argument], octaves)
-        key = (function, tuple(sorted(parameters.items())), span, formats[argument])
-        if key not in fitted:
-            fitted[key] = fit(function, parameters, span, formats[argument])
-        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, fitted[key], ranges[argument])
-        return float_pwl(emitter, value.args[0], fitted[key])
+        table = fit(function, parameters, span, formats[argument], argument)
+        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument])
+        return float_pwl(emitter, value.args[0], table)
 
     return rebuild(module, visit), tables
 

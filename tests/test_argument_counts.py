@@ -32,3 +32,13 @@ def test_values_at_the_end_of_a_range_are_inside() -> None:
 
 def test_functions_that_are_exact_everywhere_are_not_counted() -> None:
     assert counts_of("relu", np.array([1000.0])).share_outside("x0", 0.0, 1.0) == 0.0
+
+
+def test_a_histogram_counts_what_lies_in_a_range() -> None:
+    counts = counts_of("exp", np.array([-3.0, -1.0, -0.9, 0.0, 0.5, 0.6, 2.0, 30.0]))
+    inside, edges = counts.histogram("x0", -2.0, 4.0) or ((), ())
+    assert len(edges) == len(inside) + 1 and (edges[0], edges[-1]) == (-2.0, 4.0)
+    assert sum(inside) == pytest.approx(6.0)
+    middle = [edge <= -0.8 for edge in edges[1:]]
+    assert sum(part for part, low in zip(inside, middle, strict=True) if low) == pytest.approx(2.0)
+    assert counts.histogram("x0", 40.0, 50.0) is None

@@ -69,6 +69,12 @@ MaxError = Annotated[
     float | None,
     typer.Option("--pwl-max-error", metavar="E", help="Largest error a table may have.", show_default=False),
 ]
+Weighted = Annotated[
+    bool,
+    typer.Option(
+        "--pwl-weighted", help="Fit tables where calibration data lies, for the least squared error there."
+    ),
+]
 Config = Annotated[
     str,
     typer.Option("--config", metavar="NAME|FILE.toml", help="The accelerator: a preset or a description."),

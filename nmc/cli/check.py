@@ -44,6 +44,7 @@ def check(
     pwl_segments: arguments.Segments = None,
     pwl_granularity: arguments.Granularity = None,
     pwl_max_error: arguments.MaxError = None,
+    pwl_weighted: arguments.Weighted = False,
     config: arguments.Config = "default",
     require_full_offload: arguments.FullOffload = False,
     per_layer: PerLayer = False,
@@ -72,6 +73,7 @@ def check(
             pwl_segments=pwl_segments,
             pwl_granularity=pwl_granularity,
             pwl_max_error=pwl_max_error,
+            pwl_weighted=pwl_weighted,
             config=config,
             require_full_offload=require_full_offload,
         )

@@ -35,6 +35,7 @@ def compile_command(
     pwl_segments: arguments.Segments = None,
     pwl_granularity: arguments.Granularity = None,
     pwl_max_error: arguments.MaxError = None,
+    pwl_weighted: arguments.Weighted = False,
     config: arguments.Config = "default",
     dump: Dump = None,
     require_full_offload: arguments.FullOffload = False,
@@ -65,6 +66,7 @@ def compile_command(
             pwl_segments=pwl_segments,
             pwl_granularity=pwl_granularity,
             pwl_max_error=pwl_max_error,
+            pwl_weighted=pwl_weighted,
             config=config,
             require_full_offload=require_full_offload,
         )
