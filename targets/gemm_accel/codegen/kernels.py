@@ -76,27 +76,30 @@ def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:
     views.
 
     Only the first node may be other than element-wise or a copy, and all flat views are in the same order.
-    A copy of another node's value is one more place that this value is written to.
+    A copy of another node's value is one more place that this value is written to; who reads that place gets the value.
     """
     head = None if isinstance(nodes[0].operation, Elementwise | Copy) else nodes[0]
     over_axes = _axes_function(head, [view for node in nodes for view in flat_views(node)])
     if over_axes is None:
         return None
     values: list[Node] = []
+    held: list[tuple[View, int]] = []
     steps: list[Step] = []
     places: list[tuple[int, View | None]] = []
     for node, is_stored in zip(nodes, stored, strict=True):
-        copied = _value_read(values, node.operation.source) if isinstance(node.operation, Copy) else None
+        copied = _value_read(held, node.operation.source) if isinstance(node.operation, Copy) else None
         if copied is not None:
+            held.append((node.destination, copied))
             places.append((copied, over_axes(node.destination)))
             continue
         if is_stored:
             places.append((len(values), over_axes(node.destination)))
         if node is not head:
-            step = _step(node, values, over_axes)
+            step = _step(node, values, held, over_axes)
             if step is None:
                 return None
             steps.append(step)
+        held.append((node.destination, len(values)))
         values.append(node)
     space = over_axes(nodes[0].destination)
     if space is None or any(view is None for _, view in places):
@@ -107,11 +110,13 @@ def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:
     return Kernel(head, tuple(steps), space.shape, stores)
 
 
-def _step(node: Node, earlier: Sequence[Node], over_axes: OverAxes) -> Step | None:
+def _step(
+    node: Node, earlier: Sequence[Node], held: Sequence[tuple[View, int]], over_axes: OverAxes
+) -> Step | None:
     """The node as a step after others; None when a view of it does not fit the axes."""
     operands = []
     for source in node.sources:
-        value = _value_read(earlier, source)
+        value = _value_read(held, source)
         view = over_axes(source) if value is None else None
         if value is None and view is None:
             return None
@@ -125,9 +130,10 @@ def flat_views(node: Node) -> list[View]:
     return [*views, node.destination]
 
 
-def _value_read(earlier: Sequence[Node], source: View) -> int | None:
-    for value, node in enumerate(earlier):
-        if same_elements(node.destination, source):
+def _value_read(held: Sequence[tuple[View, int]], source: View) -> int | None:
+    """The value that a view reads; `held` says which value lies where."""
+    for place, value in held:
+        if same_elements(place, source):
             return value
     return None
 

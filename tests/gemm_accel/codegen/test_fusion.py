@@ -136,3 +136,17 @@ def test_a_column_of_ones_reads_rows_instead_of_columns() -> None:
     region = _compiled([((1, 20, 32), "int16")], body)
     gemm = next(command for command in region.program.commands if isinstance(command, isa.Gemm))
     assert gemm.m == 1
+
+
+def test_parts_of_a_concatenation_in_the_same_kernel_are_read_as_values_and_not_from_memory() -> None:
+    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
+        draw = _draw(emitter)
+        value = draw.add(p[0], p[1], "int16")
+        joined = emitter.emit(relax.op.concat([value, value], axis=2))
+        first, second = (
+            emitter.emit(relax.op.strided_slice(joined, [2], [begin], [begin + 1], [1])) for begin in (0, 1)
+        )
+        return draw.add(first, second, "int16")
+
+    shape: Parameter = ((2, 4, 1), "int16")
+    assert len(_compiled([shape, shape], body).kernels) == 1
