@@ -9,6 +9,7 @@ import onnx
 from tvm import ir
 
 from nmc.argument_counts import ArgumentCounts
+from nmc.blas import one_blas_thread
 from nmc.border import Border, find_border
 from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.errors import CalibrationError, UnsupportedOperatorError
@@ -76,6 +77,7 @@ class Compilation:
         return list(self.levels.values())[-1]
 
 
+@one_blas_thread()
 def compile_model(
     model: str | Path | onnx.ModelProto, options: Options, progress: Progress = lambda _step: None
 ) -> Compilation:

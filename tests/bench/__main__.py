@@ -3,10 +3,10 @@
 from tests.bench import (
     architectures,
     comparisons,
+    compile_speed,
     cycles,
     fidelity,
     granularity,
-    real_models,
     relu_cost,
     report,
     tables,
@@ -14,7 +14,7 @@ from tests.bench import (
 
 BENCHMARKS = (
     cycles.main,
-    real_models.main,
+    compile_speed.main,
     tables.main,
     fidelity.main,
     granularity.main,

@@ -45,6 +45,16 @@ def efficientnet_lite0() -> Network:
     return _real("efficientnet_lite0")
 
 
+def narrow_transformer(layers: int) -> Network:
+    """An encoder of BERT's layers, 64 wide with 4 heads on 16 tokens: little to compute, all of it to compile."""
+    return Network(_NarrowTransformer(f"narrow{layers}", tokens=16).encoder(layers))
+
+
+def magika() -> Network:
+    """Magika, which tells the type of a file from its bytes, with its own weights."""
+    return _real("magika")
+
+
 def minilm() -> Network:
     """MiniLM-L6 on 64 tokens with its own weights."""
     return _real("minilm")
@@ -65,7 +75,8 @@ def _real(name: str) -> Network:
 
 
 class _Transformer:
-    """Writes encoders and decoders of width 768 with 12 heads; tensors between the parts are [1, tokens, 768]."""
+    """Writes encoders and decoders, of width 768 with 12 heads unless a subclass says otherwise; tensors
+    between the parts are [1, tokens, 768]."""
 
     WIDTH, HEADS, HIDDEN = 768, 12, 3072
 
@@ -166,3 +177,7 @@ class _Transformer:
         return (self._generator.standard_normal((inputs, outputs), np.float32) / math.sqrt(inputs)).astype(
             np.float32
         )
+
+
+class _NarrowTransformer(_Transformer):
+    WIDTH, HEADS, HIDDEN = 64, 4, 256
