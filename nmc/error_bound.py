@@ -8,17 +8,19 @@ outputs the bound is the spread and the distance of the centre from the exact fu
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tvm import relax
 
 from nmc.compiler import Compilation
 from nmc.quant import fixed_point
+from passes.matrix_form.grid import GRID, grid_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.pwl import FLOAT_PWL
 from passes.matrix_form.unary import UNARY
-from passes.quantise_gemm import column_scales
+from passes.quantise_gemm import column_scales, nearest_steps
 from passes.rewrite import bindings_of, callee_attributes, callee_name, constant_value, dtype_of
 from targets.cpu.interpreter import Step, interpret
 
@@ -131,6 +133,10 @@ class _Analysis:
         a, b = (self.operand(argument) for argument in difference.args)
         return a, b
 
+    def attributes(self, call: relax.Call) -> dict[str, Any]:
+        """The attributes of the composite that a call names."""
+        return callee_attributes(self._module, call)
+
     def visit(self, step: Step, binding: relax.VarBinding) -> None:
         """Finds centre and spread of one binding."""
         value, name = binding.value, binding.var.name
@@ -241,6 +247,20 @@ def _product(analysis: _Analysis, operation: Operation) -> Array:
     return np.abs(a.centre) * b.spread + a.spread * np.abs(b.centre) + a.spread * b.spread
 
 
+def _off_steps(weights: Array, steps: Array) -> Array:
+    """How far weights are from the steps that stand for them."""
+    return np.abs(nearest_steps(weights, steps) * steps - weights)
+
+
+def _grid(analysis: _Analysis, operation: Operation) -> Array:
+    """How far from the centre's point of the grid the points are that values within its operand's spread go to."""
+    x = analysis.operand(operation.call.args[0])
+    scale = grid_of(analysis.attributes(operation.call)).scale
+    slack = x.spread + FLOAT_ROUNDING * np.abs(x.centre)
+    ends = [np.floor((x.centre + end) / scale + 0.5) * scale for end in (-slack, slack)]
+    return np.maximum(*(np.abs(end - operation.centre) for end in ends))
+
+
 def _matrix_product(analysis: _Analysis, operation: Operation) -> Array:
     a, b = (analysis.operand(argument) for argument in operation.call.args)
     weights = constant_value(operation.call.args[1])
@@ -252,7 +272,7 @@ def _matrix_product(analysis: _Analysis, operation: Operation) -> Array:
         if steps is None:
             a = a.narrowed()
             steps = column_scales(weights.astype(np.float64), a.bits, NARROW_BITS)
-        b_spread = np.broadcast_to(0.0 if steps is None else steps / 2, weights.shape)
+        b_spread = np.zeros(weights.shape) if steps is None else _off_steps(weights.astype(np.float64), steps)
     return np.abs(a.centre).astype(np.float64) @ b_spread + a.spread @ (np.abs(b.centre) + b_spread)
 
 
@@ -290,6 +310,7 @@ RULES: Mapping[str, Rule] = {
     "relax.multiply": _product,
     "relax.matmul": _matrix_product,
     FLOAT_PWL: _table,
+    GRID: _grid,
     IM2COL: _move,
     **dict.fromkeys(MOVES, _move),
 }

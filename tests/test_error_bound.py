@@ -18,6 +18,16 @@ MODELS = {
         p = Softmax<axis = 1>(s)
         y = MatMul(p, x)
     }""",
+    "quantised": """g (float[4, 8] x) => (float[4, 8] y)
+        <float s = {0.0173}, uint8 z = {131}, float t = {0.0411}, int8 n = {0}> {
+        a = QuantizeLinear(x, s, z)
+        b = DequantizeLinear(a, s, z)
+        c = Transpose<perm = [1, 0]>(b)
+        d = MatMul(b, c)
+        e = QuantizeLinear(d, t, n)
+        f = DequantizeLinear(e, t, n)
+        y = MatMul(f, b)
+    }""",
     "gated": "g (float[4, 8] x) => (float[4, 8] y) { s = Sigmoid(x) m = Mul(x, s) e = Exp(s) y = Add(m, e) }",
 }
 
