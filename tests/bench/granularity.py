@@ -1,13 +1,13 @@
 """Accuracy against the granularity of chord tables, as in NeuralMatrix, beside the default fit with as many segments:
-`python -m tests.bench.granularity [MODEL…]`.
+`python -m tests.bench.granularity [MODEL…] [--exact FUNCTION]…`.
 
 Tables of both kinds stand in the same matrix form, in floats, over the same calibrated ranges, so that only the fit differs.
 Piecewise linear functions are exact in both wherever their corners are multiples of the granularity, as those of relu and
 relu6 are of all granularities here.
 """
 
-import sys
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,20 @@ class Row:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/granularity.json."""
-    rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument(
+        "--exact", action="append", default=[], help="a function that no table replaces; writes no JSON"
+    )
+    chosen = parser.parse_args()
+    rows = [row for name in chosen.models or models.NAMES for row in measure(name, chosen.exact)]
     print(table(rows))
-    store("granularity", rows, sys.argv[1:])
+    if not chosen.exact:
+        store("granularity", rows, chosen.models)
 
 
-def measure(name: str) -> list[Row]:
-    """The rows of one model, the one with exact functions first."""
+def measure(name: str, kept: Collection[str] = ()) -> list[Row]:
+    """The rows of one model, the one with exact functions first; the functions named in `kept` are exact in all."""
     emulation = emulate(models.get(name))
     model, count = emulation.model, SAMPLES.get(name)
     data = {key: some(array, count) for key, array in model.test().items()}
@@ -59,7 +66,10 @@ def measure(name: str) -> list[Row]:
     (expected,) = exact.values()
 
     def tried(fit: Callable[[Function, TensorRange], Table]) -> tuple[float, float]:
-        outputs, _ = emulation.outputs(data, lambda function, seen: saturating(fit, function, seen))
+        def replacement(function: Function, seen: TensorRange) -> Callable[[Array], Array] | None:
+            return None if function.name in kept else saturating(fit, function, seen)
+
+        outputs, _ = emulation.outputs(data, replacement)
         (actual,) = outputs.values()
         return model.metric(outputs, labels), float(cosines(expected, actual).mean())
 
