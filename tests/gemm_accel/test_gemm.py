@@ -79,10 +79,15 @@ def test_a_sum_beyond_48_bits_ends_the_run() -> None:
         gemm_and_drain(a, b, np.zeros(1), np.ones(1), np.full(1, 20), "int16")
 
 
-def test_a_bias_that_pushes_a_sum_beyond_48_bits_ends_the_run() -> None:
-    a, b = np.full((1, 1), 2**15 - 1, np.int16), np.full((1, 1), 2**15 - 1, np.int16)
-    with pytest.raises(ProgramError, match="DRAIN reaches a sum of"):
-        gemm_and_drain(a, b, np.full(1, 2**47 - 1), np.ones(1), np.full(1, 20), "int16")
+@pytest.mark.parametrize("columns", [1, 9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bias_that_pushes_one_sum_to_48_bits_ends_the_run(columns: int, sign: int) -> None:
+    a, b = np.ones((1, 1), np.int16), np.zeros((1, columns), np.int16)
+    bias, scale = np.full(columns, sign * (2**47 - 1)), (np.ones(columns), np.full(columns, 62))
+    gemm_and_drain(a, b, bias, *scale, "int16")
+    b[0, columns // 2] = sign
+    with pytest.raises(ProgramError, match=f"DRAIN reaches a sum of {sign * 2**47},"):
+        gemm_and_drain(a, b, bias, *scale, "int16")
 
 
 @pytest.mark.parametrize("shift", [16, 63, -1])

@@ -3,6 +3,7 @@
 
 #include "errors.h"
 #include "fixed_point.h"
+#include "piece_arithmetic.h"
 #include "rows.h"
 #include "state.h"
 
@@ -90,13 +91,9 @@ void execute(const isa::Drain& command, State& state) {
     const int64_t* biases = bias.data() + piece.column;
     const int32_t* multipliers = scale.data() + piece.column;
     const int32_t* shifts = multipliers + command.columns;
-    int64_t largest = 0;
-    for (int64_t i = 0; i < piece.count; ++i) {
-      const int64_t sum = sums[i] + biases[i];
-      largest = std::max(largest, sum < 0 ? -sum : sum);
-      values[i] = requantise(sum, multipliers[i], shifts[i]);
+    if (!requantise_sums(sums, biases, multipliers, shifts, piece.count, values)) {
+      for (int64_t i = 0; i < piece.count; ++i) check_sum(sums[i] + biases[i], command.mnemonic);
     }
-    check_sum(largest, command.mnemonic);
     put(state, destination, piece, values);
   });
 }
@@ -139,7 +136,7 @@ void execute(const isa::Pwl& command, State& state) {
   int64_t values[kPiece];
   for_each_piece(extents, [&](const Piece& piece) {
     fetch(state, accesses[0], piece, values);
-    for (int64_t i = 0; i < piece.count; ++i) values[i] = table.evaluate(values[i]);
+    table.evaluate(values, piece.count);
     put(state, accesses[1], piece, values);
   });
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "fixed_point.h"
+#include "piece_arithmetic.h"
 
 namespace nmc {
 
@@ -75,8 +76,7 @@ void fetch(const State& state, const Access& access, const Piece& piece, int64_t
 }
 
 void put(State& state, const Access& access, const Piece& piece, int64_t* values) {
-  const int64_t maximum = maximum_of(access.type);
-  for (int64_t i = 0; i < piece.count; ++i) values[i] = saturate(values[i], maximum);
+  saturate_values(values, piece.count, maximum_of(access.type));
   if (access.stream) {
     std::copy_n(values, piece.count, state.stream.data() + piece.position);
     return;

@@ -29,11 +29,8 @@ struct Table {
 
   // The segment for x, as nmc/quant/fixed_point.py defines it.
   int64_t address(int64_t x) const;
-  // (slope·x + intercept, rounded) >> shift, not yet saturated.
-  int64_t evaluate(int64_t x) const {
-    const Segment& segment = segments[static_cast<size_t>(address(x))];
-    return (segment.slope * x + segment.intercept + ((int64_t{1} << segment.shift) >> 1)) >> segment.shift;
-  }
+  // Each value x becomes (slope·x + intercept, rounded) >> shift, not yet saturated.
+  void evaluate(int64_t* values, int64_t count) const;
 
  private:
   int64_t octave_address(int64_t x) const;

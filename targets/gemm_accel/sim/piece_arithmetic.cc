@@ -1,0 +1,101 @@
+#include "piece_arithmetic.h"
+
+#include "fixed_point.h"
+#include "state.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace nmc {
+
+namespace {
+
+bool portable_requantise(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
+                         int64_t count, int64_t* results) {
+  bool fits = true;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t sum = sums[i] + biases[i];
+    fits = fits && sum < kAccumulatorLimit && sum > -kAccumulatorLimit;
+    results[i] = requantise(sum, multipliers[i], shifts[i]);
+  }
+  return fits;
+}
+
+void portable_saturate(int64_t* values, int64_t count, int64_t maximum) {
+  for (int64_t i = 0; i < count; ++i) values[i] = saturate(values[i], maximum);
+}
+
+#if defined(__x86_64__)
+
+constexpr int64_t kLanes = 4;
+
+// Arithmetic shifts right of 64-bit lanes, which AVX2 has only logical ones for: x + 2^63 has no sign.
+__attribute__((target("avx2"))) inline __m256i shift_right(__m256i values, __m256i shifts) {
+  const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+  const __m256i moved = _mm256_srlv_epi64(_mm256_xor_si256(values, sign), shifts);
+  return _mm256_sub_epi64(moved, _mm256_srlv_epi64(sign, shifts));
+}
+
+__attribute__((target("avx2"))) bool wide_requantise(const int64_t* sums, const int64_t* biases,
+                                                     const int32_t* multipliers, const int32_t* shifts, int64_t count,
+                                                     int64_t* results) {
+  const __m256i sixteen = _mm256_set1_epi64x(16), one = _mm256_set1_epi64x(1);
+  const __m256i limit = _mm256_set1_epi64x(kAccumulatorLimit);
+  __m256i beyond = _mm256_setzero_si256();
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256i sum = _mm256_add_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + i)),
+                                         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(biases + i)));
+    const __m256i multiplier =
+        _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(multipliers + i)));
+    const __m256i shift = _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(shifts + i)));
+    // for the sums that are allowed, 1 .. 2·limit - 1: no bit from the 48th on in it or in the number before it
+    const __m256i above = _mm256_add_epi64(sum, limit);
+    beyond = _mm256_or_si256(beyond, _mm256_or_si256(above, _mm256_sub_epi64(above, one)));
+    // as `requantise`; the sum without its low 16 bits fits 32 bits, which is what a product of lanes takes
+    const __m256i high = _mm256_mul_epi32(_mm256_srli_epi64(sum, 16), multiplier);
+    const __m256i low = _mm256_mul_epi32(_mm256_and_si256(sum, _mm256_set1_epi64x(0xFFFF)), multiplier);
+    const __m256i half = _mm256_sllv_epi64(one, _mm256_sub_epi64(shift, _mm256_set1_epi64x(17)));
+    const __m256i total = _mm256_add_epi64(_mm256_add_epi64(high, shift_right(low, sixteen)), half);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(results + i),
+                        shift_right(total, _mm256_sub_epi64(shift, sixteen)));
+  }
+  const bool fits = _mm256_testz_si256(beyond, _mm256_set1_epi64x(-(2 * kAccumulatorLimit))) != 0;
+  return portable_requantise(sums + i, biases + i, multipliers + i, shifts + i, count - i, results + i) && fits;
+}
+
+__attribute__((target("avx2"))) void wide_saturate(int64_t* values, int64_t count, int64_t maximum) {
+  const __m256i most = _mm256_set1_epi64x(maximum), least = _mm256_set1_epi64x(-maximum - 1);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    auto* place = reinterpret_cast<__m256i*>(values + i);
+    __m256i value = _mm256_loadu_si256(place);
+    value = _mm256_blendv_epi8(value, most, _mm256_cmpgt_epi64(value, most));
+    value = _mm256_blendv_epi8(value, least, _mm256_cmpgt_epi64(least, value));
+    _mm256_storeu_si256(place, value);
+  }
+  portable_saturate(values + i, count - i, maximum);
+}
+
+const bool wide = __builtin_cpu_supports("avx2");
+const auto requantise_piece = wide ? wide_requantise : portable_requantise;
+const auto saturate_piece = wide ? wide_saturate : portable_saturate;
+
+#else
+
+const auto requantise_piece = portable_requantise;
+const auto saturate_piece = portable_saturate;
+
+#endif
+
+}  // namespace
+
+bool requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
+                     int64_t count, int64_t* results) {
+  return requantise_piece(sums, biases, multipliers, shifts, count, results);
+}
+
+void saturate_values(int64_t* values, int64_t count, int64_t maximum) { saturate_piece(values, count, maximum); }
+
+}  // namespace nmc
