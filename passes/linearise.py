@@ -5,6 +5,7 @@ is fitted on the values that its argument's format can hold, and its segments li
 the float table and the integer one have the same segments.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
 from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, rebuild
+
+MARGIN = 2.0**-6
+"""The part of its range by which the argument of a growing function may be below 0, though calibration saw nothing there."""
 
 Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str], Table]
 """Fits a table for a function with parameters, over a range, for an argument of a format and of this name."""
@@ -47,8 +51,10 @@ def linearise(
         attributes = callee_attributes(module, value)
         parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}
         function, argument = str(attributes["function"]), value.args[0].name
-        octaves = function_named(function, parameters).octaves
-        span = fitted_range(ranges[argument], formats[argument], octaves)
+        named = function_named(function, parameters)
+        span = fitted_range(ranges[argument], formats[argument], named.octaves)
+        if named.tails[0] is not None and named.tails[1] is None:
+            span = growing_range(ranges[argument], span)
         table = fit(function, parameters, span, formats[argument], argument)
         tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument])
         return float_pwl(emitter, value.args[0], table)
@@ -66,3 +72,13 @@ def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> Tensor
         return seen
     bound = min(form.scale * form.highest, HEADROOM * max(seen.magnitude, form.scale))
     return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)
+
+
+def growing_range(seen: TensorRange, span: TensorRange) -> TensorRange:
+    """The part of a span that matters to exp or expm1, which level off to the left and grow to the right.
+
+    Where the result is HEADROOM times what calibration saw, it saturates: segments beyond, where it is larger by powers,
+    would cost all others their accuracy. Just below 0 the argument may be rounded to where nothing is level yet.
+    """
+    low = span.low if seen.low < 0.0 else -span.magnitude * MARGIN
+    return TensorRange(low, min(span.high, seen.high + math.log(HEADROOM)) if seen.high > 0.0 else span.high)

@@ -1,7 +1,7 @@
 """Division, powers, negation, squares and selections of floats are sums, products and unary functions.
 
 Run after the composites are recognised and before `passes.lower_unary`. What stays: a selection or a division
-of integers, floor division, powers of two computed tensors (a negative base has no logarithm), comparisons.
+of integers, floor division, comparisons (`passes.lower_comparisons`).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,9 @@ from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_call
 from passes.scalars import FINITE_INFINITY, scalar_of
 
 _op = relax.op
+
+LEAST_BASE = 2.0**-16
+"""Of powers with a computed exponent: octaves of the logarithm's table below it would take segments from the others."""
 
 MASKING = 1.0e9
 """A constant at or beyond this magnitude masks: activations vanish in half its float32 step (32)."""
@@ -53,7 +56,53 @@ def _power(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     number = scalar_of(base, power)
     if number is not None and number > 0.0:
         return _op.exp(emitter.emit(_op.multiply(power, emitter.constant(np.log(number)))))
-    return None
+    return _computed_power(emitter, base, power)
+
+
+def _computed_power(emitter: Emitter, base: relax.Expr, power: relax.Expr) -> relax.Expr | None:
+    """|base|^power as exp(power · log|base|), times 0 for a base of 0 and -1 for a negative base and an odd power.
+
+    A base that is constant or computed from a positive function needs no such factor. A base nearer to 0 than LEAST_BASE
+    counts as that; a negative one to a power that is not whole is no number, and has any value here.
+    """
+    value = constant_value(base)
+    if value is not None:
+        if not (value > 0.0).all():
+            return None
+        return _op.exp(emitter.emit(_op.multiply(power, emitter.constant(np.log(value.astype(np.float64))))))
+    positive = arguments_of(emitter, base, "relax.exp", "relax.sigmoid") is not None
+    size = base if positive else emitter.emit(_op.maximum(_op.abs(base), emitter.constant(LEAST_BASE)))
+    result = emitter.emit(_op.exp(_op.multiply(power, _op.log(size))))
+    if positive:
+        return result
+    zero, (odd, above) = emitter.constant(0.0), _parity_and_sign(emitter, power)
+    turned = _op.multiply(_number(_op.less(base, zero)), _op.multiply(odd, emitter.constant(2.0)))
+    vanished = _op.multiply(_number(_op.equal(base, zero)), above)
+    factor = _op.subtract(_op.subtract(emitter.constant(1.0), turned), vanished)
+    return _op.multiply(result, factor)
+
+
+def _parity_and_sign(emitter: Emitter, power: relax.Expr) -> tuple[relax.Expr, relax.Expr]:
+    """power mod 2, and 1 where the power is above 0."""
+    value = constant_value(power)
+    if value is not None:
+        return emitter.constant(np.mod(value, 2.0)), emitter.constant((value > 0.0).astype(np.float32))
+    half = emitter.emit(_op.floor(_op.multiply(power, emitter.constant(0.5))))
+    odd = emitter.emit(_op.subtract(power, _op.multiply(half, emitter.constant(2.0))))
+    return odd, emitter.emit(_number(_op.greater(power, emitter.constant(0.0))))
+
+
+def _number(condition: relax.Expr) -> relax.Expr:
+    return _op.astype(condition, "float32")
+
+
+def _floor_mod(emitter: Emitter, call: relax.Call) -> relax.Expr:
+    """a - b·floor(a / b), which has the sign of b."""
+    a, b = call.args
+    divided = _divide(emitter, emitter.builder.normalize(_op.divide(a, b)))
+    ratio = _op.divide(a, b) if divided is None else divided
+    whole = emitter.emit(_op.floor(emitter.emit(ratio)))
+    return _op.subtract(a, emitter.emit(_op.multiply(whole, b)))
 
 
 def _constant_power(emitter: Emitter, x: relax.Expr, exponent: float) -> relax.Expr:
@@ -194,6 +243,7 @@ def _gated(emitter: Emitter, condition: relax.Expr, value: relax.Expr, negate: b
 RULES: Mapping[str, Rule] = {
     "relax.divide": _divide,
     "relax.power": _power,
+    "relax.floor_mod": _floor_mod,
     "relax.negative": _negative,
     "relax.square": _square,
     "relax.where": _where,

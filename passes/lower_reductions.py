@@ -1,4 +1,5 @@
-"""Sums, means, variances and cumulative sums are products with constants; extrema and products are trees.
+"""Sums, means, variances and cumulative sums are products with constants; extrema and products are trees, cumulative
+products are doubled.
 
 Run after the passes that introduce sums and means (normalisation, softmax) and before
 `passes.normalise_matmul`. Reduced elements become the rows' elements of [1, rows, K], which a constant
@@ -16,7 +17,7 @@ from passes.float_rules import rewrite_float_calls
 from passes.matrix_along import matrix_along
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, shape_of
-from passes.views import permute, reshape, slice_axis
+from passes.views import concatenate, permute, reshape, slice_axis
 
 _op = relax.op
 Combine = Callable[[relax.Expr, relax.Expr], relax.Expr]
@@ -127,9 +128,29 @@ def _cumulative_sum(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     return matrix_along(emitter, x, np.tri(extent, k=-1 if call.attrs.exclusive else 0), axis)
 
 
+def _cumulative_product(emitter: Emitter, call: relax.Call) -> relax.Expr:
+    """Along an axis by doubling: each round multiplies an element by what the one `reach` before it has become."""
+    x = call.args[0]
+    if call.attrs.axis is None:
+        x = reshape(emitter, x, (int(np.prod(shape_of(x))),))
+    shape, axis = shape_of(x), int(call.attrs.axis or 0) % len(shape_of(x))
+    extent, reach = shape[axis], 1
+    if call.attrs.exclusive:
+        ones = emitter.constant(np.ones([1 if i == axis else n for i, n in enumerate(shape)]))
+        rest = [slice_axis(emitter, x, axis, 0, extent - 1)] if extent > 1 else []
+        x = concatenate(emitter, [ones, *rest], axis)
+    while reach < extent:
+        done = slice_axis(emitter, x, axis, 0, reach)
+        later, earlier = (slice_axis(emitter, x, axis, begin, extent - reach) for begin in (reach, 0))
+        x = concatenate(emitter, [done, emitter.emit(_op.multiply(later, earlier))], axis)
+        reach *= 2
+    return x
+
+
 RULES: Mapping[str, Rule] = {
     **{name: _rule(reduce) for name, reduce in REDUCTIONS.items()},
     "relax.cumsum": _cumulative_sum,
+    "relax.cumprod": _cumulative_product,
 }
 
 

@@ -93,6 +93,18 @@ def test_a_reduction_of_integers_stays_on_the_host() -> None:
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("extent", [1, 2, 5, 8])
+def test_a_cumulative_product_is_doubled(extent: int, exclusive: bool) -> None:
+    data = random_array(3, extent, seed=2)
+    module = lower_reductions(
+        build_module(lambda emitter, x: relax.op.cumprod(x, axis=1, exclusive=exclusive), data.shape)
+    )
+    factors = np.concatenate([np.ones((3, 1)), data[:, :-1]], axis=1) if exclusive else data
+    np.testing.assert_allclose(run(module, data)[0], np.cumprod(factors, axis=1), rtol=1e-6)
+    assert sum("multiply" in line for line in listing(module)) == int(np.ceil(np.log2(extent)))
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_cumulative_sum_is_a_product_with_a_triangle(axis: int, exclusive: bool) -> None:
     data = random_array(3, 6, 4, seed=2)

@@ -6,6 +6,7 @@ import numpy as np
 from tvm import relax
 
 from nmc.frontend.converters.elementwise import like
+from nmc.frontend.converters.linear import matrix_along
 from nmc.frontend.converters.registry import converts
 from nmc.frontend.emitter import Emitter, shape_of
 from nmc.frontend.values import Node, Value
@@ -151,13 +152,19 @@ def _softmax(emitter: Emitter, node: Node) -> Sequence[Value]:
     return [emitter.reshape(_along(emitter, node.operator, flat, 1), shape)]
 
 
+def _first_largest(emitter: Emitter, x: Value, axis: int) -> Value:
+    """1 at the first of the largest elements along an axis: equal to the maximum, and none before it is."""
+    size = shape_of(x)[axis]
+    largest = emitter.call(relax.op.max, x, axis=[axis], keepdims=True)
+    equal = emitter.cast(emitter.call(relax.op.equal, x, largest), "float32")
+    before = matrix_along(emitter, equal, np.tril(np.ones((size, size), np.float32), -1), axis)
+    first = emitter.cast(emitter.call(relax.op.less, before, np.float32(0.5)), "float32")
+    return emitter.call(relax.op.multiply, equal, first)
+
+
 def _along(emitter: Emitter, operator: str, x: Value, axis: int) -> Value:
     if operator == "Softmax":
         return emitter.call(relax.op.nn.softmax, x, axis=axis)
     if operator == "LogSoftmax":
         return emitter.call(relax.op.nn.log_softmax, x, axis=axis)
-    largest = emitter.call(relax.op.argmax, x, axis=axis, keepdims=True)
-    extents = [1] * len(shape_of(x))
-    extents[axis] = shape_of(x)[axis]
-    positions = np.arange(extents[axis], dtype=np.int64).reshape(extents)
-    return emitter.cast(emitter.call(relax.op.equal, largest, positions), "float32")
+    return _first_largest(emitter, x, axis)
