@@ -61,8 +61,8 @@ def _statistics(growth: Growth) -> Proposal:
             return None  # there the evaluator takes the statistics of the batch
         variance = growth.constant((0.5 + growth.generator.random(channels)).astype(np.float32))
         return operator, [x, scale, shift, growth.weights(channels), variance], {"epsilon": 1e-3}
-    if operator == "LRN":
-        return operator, [x], {"size": 3, "alpha": 0.1}
+    if operator == "LRN":  # the evaluator fills as many channels as the batch has images
+        return (operator, [x], {"size": 3, "alpha": 0.1}) if shape[0] == channels else None
     if operator == "RMSNormalization":
         return (operator, [x, growth.weights(shape[-1])], {}) if shape[-1] > 2 else None
     return (operator, [x, scale, shift], {"epsilon": 1e-3}) if spatial > 2 else None
