@@ -120,10 +120,18 @@ def _contraction(growth: Growth) -> Proposal:
         return None
     shape, operator = growth.values[x].shape, str(growth.pick("Einsum", "Einsum", "Det"))
     if operator == "Det":
-        return operator, [x], {}
+        return (operator, [x], {}) if _is_well_conditioned(growth.values[x]) else None
     if growth.chance():
         return operator, [x, x], {"equation": str(growth.pick("bij,bkj->bik", "bij,bij->bj"))}
     return operator, [x, growth.weights(2, shape[2], shape[1])], {"equation": "bij,oji->bo"}
+
+
+def _is_well_conditioned(matrices: np.ndarray) -> bool:
+    """Whether determinants are within a factor of 20 of Hadamard's bound, whose rounding they share."""
+    if matrices.shape[-1] != matrices.shape[-2]:
+        return False
+    bound = np.prod(np.linalg.norm(matrices, axis=-1), axis=-1)
+    return bool((np.abs(np.linalg.det(matrices)) > bound / 20).all())
 
 
 def _sampling(growth: Growth) -> Proposal:
