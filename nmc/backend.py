@@ -8,6 +8,7 @@ suite = BackendTest(AcceleratorBackend, __name__)
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nmc.compiler import Compilation, compile_model
 from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.executable import Executable
 from nmc.frontend.precision import OTHER_FLOATS
+from nmc.frontend.sequences import element_name, elements, flatten_inputs
 from nmc.frontend.shapes import real_inputs
 from nmc.options import Options
 from nmc.packaging import package_of
@@ -33,6 +35,7 @@ class Prepared(BackendRep):
         self._options = options
         self.names = tuple(value.name for value in real_inputs(model.graph))
         """The names of the inputs in the order in which `run` takes them."""
+        self._flat = model
         self._bound: dict[str, np.ndarray] = {}
         self._executable: Executable | None = None
         self.compilation: Compilation | None = None
@@ -49,26 +52,28 @@ class Prepared(BackendRep):
         Raises NmcError for what cannot be compiled, and ModelError when an input that had to become a constant changes
         from one run to the next.
         """
+        values = dict(zip(self.names, inputs, strict=False))
         given = {
-            name: _single_precision(np.asarray(value))
-            for name, value in zip(self.names, inputs, strict=False)
-            if value is not None
+            name: _single_precision(name, array)
+            for declared in real_inputs(self._model.graph)
+            for name, array in elements(declared, values.get(declared.name)).items()
         }
         if self._executable is None:
+            self._flat = flatten_inputs(self._model, values)
             self._executable = self._compile(given)
         for name, value in self._bound.items():
-            if not np.array_equal(value, given[name]):
+            if name not in given or not np.array_equal(value, given[name]):
                 raise ModelError(f"input '{name}' is a constant of the compiled model and cannot change")
         free = {name: value for name, value in given.items() if name not in self._bound}
         results = self._executable.run(free)
-        return tuple(_declared(results[output.name], output) for output in self._model.graph.output)
+        return tuple(_declared(results, output) for output in self._model.graph.output)
 
     def _compile(self, given: Mapping[str, np.ndarray]) -> Executable:
         """Compiles for these inputs' shapes and ranges; only what a compile asks for becomes a constant."""
         self._bound = {name: value for name, value in given.items() if value.size == 0}
         while True:
             try:
-                self.compilation = compile_model(self._model, self._options_for(given))
+                self.compilation = compile_model(self._flat, self._options_for(given))
             except UnsupportedOperatorError as error:
                 wanted = [name for name in error.inputs_to_bind if name not in self._bound]
                 if not wanted:
@@ -141,13 +146,32 @@ class AcceleratorBackend(CpuBackend):
     options: Mapping[str, Any] = {"target": "gemm-accel", "require_full_offload": True}
 
 
-def _single_precision(value: np.ndarray) -> np.ndarray:
-    """Any type of float as float32, which it is everywhere in nmc."""
-    other = helper.np_dtype_to_tensor_dtype(value.dtype) in OTHER_FLOATS
-    return value.astype(np.float32) if other else value
+def _single_precision(name: str, value: np.ndarray) -> np.ndarray:
+    """Any type of float as float32, which it is everywhere in nmc; raises ModelError where that has no such number."""
+    if helper.np_dtype_to_tensor_dtype(value.dtype) not in OTHER_FLOATS:
+        return value
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
+    if np.any(np.isinf(narrow) & np.isfinite(value)):
+        largest = np.max(np.abs(value), where=np.isfinite(value), initial=0)
+        raise ModelError(f"input '{name}' holds {largest:.3g}, beyond float32, the widest float of nmc")
+    return narrow
 
 
-def _declared(value: np.ndarray, output: onnx.ValueInfoProto) -> np.ndarray:
-    """A result in the element type that the model declares, which is float32 wherever it is any float to nmc."""
-    element = output.type.tensor_type.elem_type
+def _declared(results: Mapping[str, np.ndarray], output: onnx.ValueInfoProto) -> Any:
+    """An output in the element type that the model declares, which is float32 wherever it is any float to nmc.
+
+    A sequence is the list of its elements.
+    """
+    kind = output.type
+    if kind.HasField("optional_type"):
+        kind = kind.optional_type.elem_type
+    if kind.HasField("sequence_type"):
+        element = kind.sequence_type.elem_type.tensor_type.elem_type
+        names = takewhile(results.__contains__, (element_name(output.name, index) for index in count()))
+        return [_of_type(results[name], element) for name in names]
+    return _of_type(results[output.name], kind.tensor_type.elem_type)
+
+
+def _of_type(value: np.ndarray, element: int) -> np.ndarray:
     return value.astype(helper.tensor_dtype_to_np_dtype(element)) if element else value

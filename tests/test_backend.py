@@ -7,7 +7,7 @@ from onnx.backend.test import BackendTest
 from onnx.backend.test.case.node import collect_testcases
 
 from nmc.backend import AcceleratorBackend, CpuBackend
-from nmc.errors import ModelError, UnsupportedOperatorError
+from nmc.errors import ModelError, NmcError, UnsupportedOperatorError
 from tests.bench.conformance_cases import Case, run_case
 
 SAMPLE = (
@@ -51,6 +51,39 @@ def test_a_shape_is_bound_only_because_it_has_to_be_known() -> None:
     assert prepared.bound == ("shape",)
     with pytest.raises(ModelError, match="'shape' is a constant of the compiled model"):
         prepared.run([inputs[0], inputs[1][::-1]])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "if_seq",
+        "optional_get_element_optional_sequence",
+        "optional_has_element_empty_optional_input",
+        "sequence_insert_at_front",
+        "sequence_map_identity_1_sequence_1_tensor",
+    ],
+)
+def test_sequences_and_optionals_enter_and_leave_a_model_element_by_element(name: str) -> None:
+    case = CASES[f"test_{name}"]
+    outcome = run_case(Case(case.name, "node", case.model, case.data_sets, case.rtol, case.atol), "cpu")
+    assert outcome.passed, outcome.reason
+
+
+def test_a_sequence_of_another_length_is_refused() -> None:
+    case = CASES["test_identity_sequence"]
+    prepared = CpuBackend.prepare(case.model)
+    (sequence,), _ = case.data_sets[0]
+    (results,) = prepared.run([sequence])
+    for result, element in zip(results, sequence, strict=True):
+        np.testing.assert_array_equal(result, element)
+    with pytest.raises(NmcError, match=rf"x\[{len(sequence)}\]' is not an input"):
+        prepared.run([[*sequence, sequence[0]]])
+
+
+def test_a_double_beyond_float32_is_refused_by_its_input() -> None:
+    node = helper.make_node("Neg", ["x"], ["y"])
+    with pytest.raises(ModelError, match="input 'x' holds 1e\\+200, beyond float32"):
+        CpuBackend.run_node(node, [np.array([-1e200, 1.0])])
 
 
 def test_the_accelerator_refuses_what_the_cpu_would_have_to_do() -> None:

@@ -10,13 +10,16 @@ import tvm
 from onnx import helper
 from tvm import relax
 
+from nmc.errors import ModelError
 from nmc.frontend.binds import bind_constants
 from nmc.frontend.canonicalise import canonicalise, name_nodes
 from nmc.frontend.graph_importer import GraphImporter
 from nmc.frontend.load import load_model
 from nmc.frontend.precision import make_float32
 from nmc.frontend.relax_module import build_module
+from nmc.frontend.sequences import element_name
 from nmc.frontend.shapes import pin_shapes, real_inputs
+from nmc.frontend.values import Value
 
 __all__ = ["ImportedModel", "SourceNode", "TensorSpec", "import_model"]
 
@@ -79,14 +82,26 @@ def import_model(
         spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs
     }
     importer = GraphImporter(canonical)
-    results = importer.run(parameters)
+    names, results = _flat_outputs(canonical.graph, importer.run(parameters))
     module, returned = build_module(importer.emitter, list(parameters.values()), results)
-    names = [value.name for value in canonical.graph.output]
     outputs = tuple(
         TensorSpec(output, shape, dtype) for output, (shape, dtype) in zip(names, returned, strict=True)
     )
     nodes = tuple(SourceNode(node.name, node.domain, node.op_type) for node in canonical.graph.node)
     return ImportedModel(module, inputs, outputs, nodes, digest, name)
+
+
+def _flat_outputs(graph: onnx.GraphProto, results: Sequence[Value]) -> tuple[list[str], list[Value]]:
+    """Names and values of the outputs, with each element of a sequence an output of its own."""
+    flat: list[tuple[str, Value]] = []
+    for output, value in zip(graph.output, results, strict=True):
+        if isinstance(value, list):
+            flat += [(element_name(output.name, index), item) for index, item in enumerate(value)]
+        else:
+            flat.append((output.name, value))
+    if not flat:
+        raise ModelError("every output is an empty sequence; there is nothing to compute")
+    return [name for name, _ in flat], [value for _, value in flat]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -25,6 +25,8 @@ def _if(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets")
     emitter = importer.emitter
     results = [importer.import_graph(branch, scope, opsets, node.layer) for branch in branches]
     emitter.layer = node.layer
+    if any(value is None or isinstance(value, list) for values in results for value in values):
+        node.constant(0)  # raises: a sequence or an optional cannot be selected element by element
     selected = []
     for first, second in zip(*results, strict=True):
         if shape_of(first) != shape_of(second) or dtype_of(first) != dtype_of(second):

@@ -94,9 +94,9 @@ class GraphImporter:
         except Exception as error:  # TVM and numpy raise a different class for every cause
             reason = f"cannot be imported: {one_line(error)}"
         else:
-            if len(results) >= node.outputs and all(
-                results[i] is not None for i in range(node.outputs) if node.wants(i)
-            ):
+            empty = node.operator == "Optional" and not node.inputs  # its value is that there is none
+            wanted = [i for i in range(node.outputs) if node.wants(i) and not empty]
+            if len(results) >= node.outputs and all(results[i] is not None for i in wanted):
                 return results
             reason = f"its output {len(results)} is not supported"
         del self.emitter.bindings[emitted:]

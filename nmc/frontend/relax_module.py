@@ -21,10 +21,6 @@ def build_module(
 ) -> tuple[tvm.IRModule, list[Returned]]:
     """A module whose `main` takes `parameters` and returns `results`: one tensor, or a tuple of several."""
     for index, value in enumerate(results):
-        if isinstance(value, list):
-            raise UnsupportedOperatorError(
-                f"output {index} of the graph is a sequence; only tensors can be outputs"
-            )
         if isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
             raise UnsupportedOperatorError(
                 f"output {index} of the graph holds strings; outputs must be numbers"

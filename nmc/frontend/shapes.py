@@ -69,6 +69,8 @@ def _copy(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
 
 def _pin(value: onnx.ValueInfoProto, shape: list[int], symbols: dict[str, int]) -> list[str]:
     """Write `shape` into one input and record what it says of named dimensions; returns the problems."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        return []  # refused by what it is, not by its shape
     given = f"--shape {value.name}={','.join(map(str, shape))}"
     if any(size < 1 for size in shape):
         return [f"{given}: every dimension must be at least 1"]
