@@ -23,21 +23,26 @@ Shape = tuple[int, int, int, int]
 @dataclass(frozen=True)
 class Patches:
     """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its
-    patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0."""
+    patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0; its first
+    `skipped_pixels` are left out."""
 
     operation: Depthwise
     view: View
     slots: Slots
     row_pixels: int = 0
+    skipped_pixels: int = 0
 
     def place(self, assembly: Assembly, ranges: Sequence[Range]) -> Placed:
         """The patch of a tile in the scratchpad, loaded unless it is there."""
         window = self.operation.window
         image, rows, columns, channels = ranges
+        first, stop = _input_range(
+            columns, window.strides[1], span(self.operation, 1, columns[1] - columns[0])
+        )
         patch = (
             image,
             _input_range(rows, window.strides[0], span(self.operation, 0, rows[1] - rows[0])),
-            _input_range(columns, window.strides[1], span(self.operation, 1, columns[1] - columns[0])),
+            (first + self.skipped_pixels, stop),
             channels,
         )
         element = self.view.buffer.element_bytes

@@ -4,7 +4,9 @@ For one channel, B[k, n] is the weight with which input pixel k counts for outpu
 So B is no matrix in memory but one row of weights between zeros, read with a row pitch of minus one element.
 A reads every stride-th pixel of the patch in place: its rows are rows of the image, its columns pixels. The
 taps of a kernel fall into as many phases as the stride, each a gemm that adds to the same sums. The rows of
-the kernel are added by a gemm each, or by a single one whose K runs on through the rows of the patch.
+the kernel are added by a gemm each, or by a single one whose K runs on through the rows of the patch. There,
+where a tile is as wide as the image, the zeros behind a row also serve as those in front of the next, and K
+begins and ends at pixels of the image: a row of 7 pixels under a kernel of 5 then takes 9 instead of 11.
 """
 
 import math
@@ -41,12 +43,13 @@ LAG = 2
 
 @dataclass(frozen=True)
 class Mapping:
-    """A tile of the output, how many neighbouring outputs a gemm computes, and whether its K runs through all
-    rows of the kernel."""
+    """A tile of the output, how many neighbouring outputs a gemm computes, whether its K runs through all
+    rows of the kernel, and whether neighbouring rows of the patch then share the zeros between them."""
 
     tile: Shape
     outputs: int
     through_rows: bool
+    shared_padding: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,7 @@ def choose_toeplitz(
     best: tuple[float, Mapping] | None = None
     counts: dict[tuple[int, int], tuple[float, Mapping]] = {}
     for tile in candidates(operation, config):
-        if 2 * _patch_bytes(operation, tile) + needs.bytes(tile) > limit:
+        if 2 * _patch_bytes(operation, Mapping(tile, tile[2], False)) + needs.bytes(tile) > limit:
             continue
         if tile[1:3] not in counts:
             counts[tile[1:3]] = _best_outputs(operation, tile, config)
@@ -111,19 +114,28 @@ def _best_outputs(operation: Depthwise, tile: Shape, config: AcceleratorConfig) 
     width = tile[2]
     sizes = {balanced(width, pieces) for pieces in range(1, min(width, 4 * config.columns) + 1)}
     mappings = [Mapping(tile, size, through) for size in sorted(sizes) for through in (False, True)]
+    if _can_share_padding(operation, tile):
+        mappings.append(Mapping(tile, width, True, True))
     return min(((_channel_cycles(operation, m, config), m) for m in mappings), key=lambda item: item[0])
+
+
+def _can_share_padding(operation: Depthwise, tile: Shape) -> bool:
+    """Whether whole rows of the image with only the zeros behind them leave every tap what it would see."""
+    window, (_, columns) = operation.window, patch_extents(operation, tile)
+    before, behind = window.pads_begin[1], window.pads_end[1]
+    whole = tile[2] == depthwise_shape(operation)[2] and columns == operation.x.shape[3] + before + behind
+    gap = tile[2] - 1 - before
+    return window.strides[1] == 1 and whole and operation.fill == 0 and 0 < before <= behind and gap >= 0
 
 
 def _channel_cycles(operation: Depthwise, mapping: Mapping, config: AcceleratorConfig) -> float:
     rows = max(mapping.tile[1] * (2 if operation.x.buffer.dtype == "int32" else 1), config.rows)
-    row_pixels = _row_pixels(operation, mapping.tile) // operation.window.strides[1]
     cycles = 0
     for first, stop in _blocks(mapping):
         for columns in _phase_columns(operation).values():
-            depth = stop - first + columns - 1
-            blocks = _kernel_rows(operation, False) * math.ceil(depth / config.rows)
-            if mapping.through_rows:
-                blocks = math.ceil(((_kernel_rows(operation, True) - 1) * row_pixels + depth) / config.rows)
+            gemms = 1 if mapping.through_rows else _kernel_rows(operation, False)
+            depth = _depth(operation, mapping, stop - first, columns)
+            blocks = gemms * math.ceil(depth / config.rows)
             cycles += blocks * math.ceil((stop - first) / config.columns) * rows
     return cycles
 
@@ -143,18 +155,35 @@ def _bytes(operation: Depthwise, mapping: Mapping) -> int:
     lines = channels * _kernel_rows(operation, mapping.through_rows) + 1
     pitches = [_pitch(operation, mapping, columns) for columns in _phase_columns(operation).values()]
     weights = sum(aligned(lines * pitch * element) for pitch in pitches)
-    return 2 * (_patch_bytes(operation, mapping.tile) + weights + aligned(channels * SCALE_BYTES))
+    return 2 * (_patch_bytes(operation, mapping) + weights + aligned(channels * SCALE_BYTES))
 
 
-def _patch_bytes(operation: Depthwise, tile: Shape) -> int:
-    rows, _ = patch_extents(operation, tile)
-    return aligned(rows * _row_pixels(operation, tile) * tile[3] * operation.x.buffer.element_bytes)
+def _patch_bytes(operation: Depthwise, mapping: Mapping) -> int:
+    rows, _ = patch_extents(operation, mapping.tile)
+    pixels = rows * _row_pixels(operation, mapping)
+    return aligned(pixels * mapping.tile[3] * operation.x.buffer.element_bytes)
 
 
-def _row_pixels(operation: Depthwise, tile: Shape) -> int:
+def _row_pixels(operation: Depthwise, mapping: Mapping) -> int:
     """The pixels that a row of a patch takes: a whole number of strides."""
     stride = operation.window.strides[1]
-    return -(-patch_extents(operation, tile)[1] // stride) * stride
+    pixels = patch_extents(operation, mapping.tile)[1] - _skipped_pixels(operation, mapping)
+    return -(-pixels // stride) * stride
+
+
+def _skipped_pixels(operation: Depthwise, mapping: Mapping) -> int:
+    """The zeros in front of each row that the patch leaves out."""
+    return operation.window.pads_begin[1] if mapping.shared_padding else 0
+
+
+def _depth(operation: Depthwise, mapping: Mapping, outputs: int, columns: int) -> int:
+    """The K of a gemm that computes so many neighbouring outputs, with so many columns of weights."""
+    depth = outputs + columns - 1
+    if mapping.through_rows:
+        depth += (_kernel_rows(operation, True) - 1) * _pitch(operation, mapping, columns)
+    if mapping.shared_padding:
+        depth -= operation.window.pads_begin[1] + operation.window.pads_end[1]
+    return depth
 
 
 def _kernel_rows(operation: Depthwise, through_rows: bool) -> int:
@@ -176,7 +205,7 @@ def _phase_columns(operation: Depthwise) -> dict[int, int]:
 def _pitch(operation: Depthwise, mapping: Mapping, columns: int) -> int:
     """Elements from one row of a phase's weights to the next: zeros for all shifts, or a row of the patch."""
     if mapping.through_rows:
-        return _row_pixels(operation, mapping.tile) // operation.window.strides[1]
+        return _row_pixels(operation, mapping) // operation.window.strides[1]
     return mapping.outputs + columns - 1
 
 
@@ -222,12 +251,13 @@ def emit_toeplitz(
 
 def _prepare(needs: Needs, operation: Depthwise, scratchpad: Scratchpad, mapping: Mapping) -> _Tiles:
     channels, phases = mapping.tile[3], _phases(operation, mapping)
-    slots = scratchpad.slots(_patch_bytes(operation, mapping.tile), 2)
+    slots = scratchpad.slots(_patch_bytes(operation, mapping), 2)
+    skipped = _skipped_pixels(operation, mapping)
     return _Tiles(
         needs.kernel,
         operation,
         mapping,
-        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping.tile)),
+        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping), skipped),
         phases,
         tuple(scratchpad.slots(phase.bytes(channels), 2) for phase in phases),
         scratchpad.slots(channels * SCALE_BYTES, 2),
@@ -272,11 +302,16 @@ def _place_weights(assembly: Assembly, tiles: _Tiles, channels: Range) -> list[i
         if not present:
             part = phase.weights[channels[0] : channels[1]]
             dram, rows = assembly.constant(part), part.shape[0] * part.shape[1]
-            before = tiles.mapping.outputs - 1
+            before = _zeros_before(tiles.mapping, phase)
             assembly.load_between_zeros(
                 dram, address, str(part.dtype), (rows, phase.columns), before, phase.pitch
             )
     return addresses
+
+
+def _zeros_before(mapping: Mapping, phase: _Phase) -> int:
+    """The zeros in front of a row of weights: what shifts it by all outputs, or only all the gap there is."""
+    return min(mapping.outputs - 1, phase.pitch - phase.columns)
 
 
 def _place_scale(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
@@ -312,9 +347,10 @@ def _emit_products(
             a = Matrix(pixel + row * window.dilations[0] * row_bytes, patch.dtype, pitch, step)
             line = channel * kernel_rows + (0 if mapping.through_rows else kernel_rows - 1 - row)
             # the weight of the first pixel for the first output is the last that B reads
-            last = line * phase.pitch + through + mapping.outputs + phase.columns - 2
+            last = line * phase.pitch + through + _zeros_before(mapping, phase) + phase.columns - 1
+            last -= _skipped_pixels(tiles.operation, mapping)
             b = Matrix(address + last * weight, dtype, -weight)
-            depth = through + outputs + phase.columns - 1
+            depth = _depth(tiles.operation, mapping, outputs, phase.columns)
             assembly.gemm(a, b, rows, depth, outputs, sums, accumulate=not first)
             first = False
 

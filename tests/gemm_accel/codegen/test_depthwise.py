@@ -8,6 +8,7 @@ from tvm import relax
 
 from passes.matrix_form.im2col import Window
 from passes.rewrite import Emitter, shape_of
+from targets.gemm_accel import isa
 from targets.gemm_accel.codegen import CompiledRegion
 from targets.gemm_accel.config import AcceleratorConfig
 from tests.gemm_accel.codegen.support import SMALL, Draw, assert_equal_to_bodies
@@ -23,13 +24,13 @@ WINDOWS = {
 
 
 def _compiled(
-    window: Window, size: tuple[int, int], config: AcceleratorConfig, dtype: str = "int16"
+    window: Window, size: tuple[int, int], config: AcceleratorConfig, dtype: str = "int16", fill: int = 3
 ) -> CompiledRegion:
-    """A depthwise convolution, a table and a residual, compared with their bodies."""
+    """A depthwise convolution padded with `fill`, a table and a residual, compared with their bodies."""
 
     def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
         draw = Draw(emitter, np.random.default_rng(0))
-        matrix = draw.im2col(p[0], window, 3)
+        matrix = draw.im2col(p[0], window, fill)
         weights = draw.constant((window.groups, shape_of(matrix)[2], 1), "int16")
         product = draw.gemm(matrix, weights, "int16")
         outputs = window.output_extents(size)
@@ -64,3 +65,21 @@ def test_wide_pixels_pass_the_array_in_two_halves() -> None:
 
 def test_single_pixels_are_left_to_the_diagonal_cells() -> None:
     assert "Mac" in _kinds(_compiled(WINDOWS["3x3"], (2, 2), AcceleratorConfig()))
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "depth"),
+    [
+        (WINDOWS["5x5"], 7, 4 * (7 + 2) + 7),
+        (WINDOWS["5x5"], 14, 4 * (14 + 2) + 14),
+        (Window((4, 4), (1, 1), (1, 1), (1, 1), (2, 2), 8), 10, 3 * (10 + 2) + 10),
+        (Window((5, 3), (1, 1), (1, 2), (2, 2), (2, 2), 8), 7, 4 * (7 + 2) + 7),
+    ],
+    ids=["5x5", "5x5 of 14", "more zeros behind", "dilated"],
+)
+def test_neighbouring_rows_of_a_small_image_share_the_zeros_between_them(
+    window: Window, size: int, depth: int
+) -> None:
+    region = _compiled(window, (size, size), AcceleratorConfig(), fill=0)
+    depths = {command.k for command in region.program.commands if isinstance(command, isa.Gemm)}
+    assert depths == {depth}
