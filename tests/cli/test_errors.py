@@ -56,7 +56,7 @@ def test_the_traceback_is_shown_on_request(capsys, monkeypatch) -> None:
         (("compile", "m.onnx", "--bits", "many"), "--bits"),
         (("transmogrify",), "transmogrify"),
         (("pwl", "gelu", "--param", "alpha"), "--param 'alpha'"),
-        (("profile", "model.nmc", "--html", "x"), "--html"),
+        (("profile", "model.nmc", "--picture", "x"), "--picture"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_that_names_the_word(nmc, arguments, says) -> None:
