@@ -73,10 +73,11 @@ PARAMETERS = {
     "selu": {"alpha": 1.67, "gamma": 1.05},
     "rsqrt": {"eps": 1e-3},
     "pow": {"exponent": 1.5},
-    **dict.fromkeys(
-        ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal"), {"threshold": 0.0}
-    ),
-    **dict.fromkeys(("floor", "ceil", "round"), {"step": 0.25, "lowest": -0.75, "highest": 0.75}),
+    **{
+        name: {"threshold": 0.0}
+        for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+    },
+    **{name: {"step": 0.25, "lowest": -0.75, "highest": 0.75} for name in ("floor", "ceil", "round")},
 }
 
 POSITIVE = frozenset({"log", "sqrt", "rsqrt", "reciprocal", "pow"})
