@@ -1,6 +1,7 @@
 """Writes a package's timeline for chrome://tracing and Perfetto: one row a unit, one bar a command."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,20 @@ from nmc.files import write_atomically
 from nmc.package import Package
 from nmc.timing import ARRAY, DRAIN, DRAM, times_of
 from targets.gemm_accel import isa
+from targets.gemm_accel.program import Program
 
 ROWS = (DRAM, ARRAY, DRAIN)
 
 
-def write_trace(path: Path, package: Package) -> None:
-    """Writes the timeline as JSON in the Trace Event Format, a cycle shown as a microsecond."""
-    write_atomically(path, json.dumps({"traceEvents": trace_events(package)}).encode())
+def write_trace(path: Path, package: Package, programs: Sequence[Program]) -> None:
+    """Writes the timeline of a package with these programs in the Trace Event Format, a cycle shown as a microsecond."""
+    write_atomically(path, json.dumps({"traceEvents": trace_events(package, programs)}).encode())
 
 
-def trace_events(package: Package) -> list[dict[str, Any]]:
+def trace_events(package: Package, programs: Sequence[Program]) -> list[dict[str, Any]]:
     """The names of the rows, then an event for each command that occupies a unit, by region."""
     events: list[dict[str, Any]] = []
-    for region, time in enumerate(times_of(package)):
+    for region, time in enumerate(times_of(package, programs)):
         symbol = package.manifest.regions[region].symbol
         events.append({"ph": "M", "pid": region, "name": "process_name", "args": {"name": symbol}})
         for row, unit in enumerate(ROWS):

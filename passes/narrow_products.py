@@ -17,6 +17,7 @@ from nmc.quant import fixed_point
 from nmc.quant.formats import TensorFormat
 from passes.matrix_form import elementwise
 from passes.matrix_form.im2col import IM2COL, im2col, window_of
+from passes.matrix_form.moves import REARRANGING
 from passes.quantise_gemm import Quantity, constant_format
 from passes.rewrite import Emitter, bindings_of, callee_attributes, callee_name, constant_value
 
@@ -24,19 +25,7 @@ NARROW_BITS = 8
 INNER_BITS = 6
 """Bits below the 8-bit step of the 16-bit integers between the two steps of a conversion; 9 bits of range and these fit."""
 
-TRANSPARENT = frozenset(
-    {
-        "relax.reshape",
-        "relax.permute_dims",
-        "relax.strided_slice",
-        "relax.expand_dims",
-        "relax.squeeze",
-        "relax.flatten",
-        "relax.broadcast_to",
-        "relax.nn.pad",
-        IM2COL,
-    }
-)
+TRANSPARENT = REARRANGING | {"relax.nn.pad", IM2COL}
 """Moves of one tensor, through which an operand is traced back to the tensor that is converted."""
 
 

@@ -12,25 +12,13 @@ from tvm import ir, relax
 
 from passes.definitions import arguments_of, definition, operator_name
 from passes.matrix_form.grid import Grid, on_grid
+from passes.matrix_form.moves import REARRANGING
 from passes.rewrite import Emitter, dtype_of, rewrite_calls
 from passes.scalars import scalar_of
 
 _op = relax.op
 
-MOVES = frozenset(
-    {
-        "relax.reshape",
-        "relax.permute_dims",
-        "relax.strided_slice",
-        "relax.expand_dims",
-        "relax.squeeze",
-        "relax.flatten",
-        "relax.broadcast_to",
-        "relax.tile",
-        "relax.repeat",
-        "relax.take",
-    }
-)
+MOVES = REARRANGING | {"relax.tile", "relax.repeat", "relax.take"}
 """Moves of one tensor, which models also apply between QuantizeLinear and DequantizeLinear."""
 
 
@@ -93,9 +81,11 @@ class Recogniser:
     def to_floats(self, emitter: Emitter, call: relax.Call) -> relax.Expr | None:
         """The multiplication that ends a DequantizeLinear: the tensor on its grid, moved as its integers were."""
         scale = scalar_of(call.args[1], call.args[0])
+        if scale is None:
+            return None
         steps, zero = _with_zero(emitter, call.args[0], "relax.subtract")
         cast = arguments_of(emitter, steps, "relax.astype")
-        if scale is None or cast is None or zero is None or not _is_integer(cast[0]):
+        if cast is None or zero is None or not _is_integer(cast[0]):
             return None
         integers, moves = cast[0], []
         while (move := definition(emitter, integers)) is not None and operator_name(move) in MOVES:

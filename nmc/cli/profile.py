@@ -39,19 +39,21 @@ def profile(
     with working() as progress:
         from nmc.package import read_package
         from nmc.profile import profile_package
+        from nmc.programs import programs_of
 
         progress("simulating")
         opened = read_package(package)
-        report = profile_package(opened)
+        programs = programs_of(opened)
+        report = profile_package(opened, programs)
         progress("writing")
         if html is not None:
             from nmc.report.profile import write_profile_page
 
-            write_profile_page(html, opened, report)
+            write_profile_page(html, opened, report, programs)
         if trace is not None:
             from nmc.trace import write_trace
 
-            write_trace(trace, opened)
+            write_trace(trace, opened, programs)
         if scalesim is not None:
             from nmc.scalesim import write_scalesim
 

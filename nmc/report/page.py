@@ -7,6 +7,7 @@ from pathlib import Path
 from nmc import __version__
 from nmc.errors import NmcError
 from nmc.files import write_atomically
+from nmc.report.style import MISSING_LIBRARIES
 
 TEMPLATE = "page.html.jinja"
 
@@ -36,9 +37,7 @@ def render(title: str, subtitle: str, figures: Sequence[tuple[str, str]], sectio
     try:
         import jinja2
     except ImportError:
-        raise NmcError(
-            "a report needs matplotlib and jinja2; install them with: pip install matplotlib jinja2"
-        ) from None
+        raise NmcError(MISSING_LIBRARIES) from None
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -1,10 +1,11 @@
 """The page of `nmc profile --html`: where the cycles of a package go, in pictures."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from nmc.package import Package
 from nmc.profile import LayerProfile, Profile
-from nmc.programs import programs_of
 from nmc.report.bars import MOST_LAYERS, cycles_by_kind, cycles_by_layer
 from nmc.report.memory_map import arena_map, draw, occupied, scratchpad_map
 from nmc.report.occupancy import close_up, occupancy, wasted
@@ -13,22 +14,26 @@ from nmc.report.roofline import roofline
 from nmc.report.style import svg
 from nmc.text import bytes_text, count_text
 from nmc.timing import RegionTime, times_of
+from targets.gemm_accel.program import Program
 
 WORST = 2
 """How many layers have a close-up."""
 
 
-def write_profile_page(path: Path, package: Package, profile: Profile) -> None:
-    """Writes the page; for a package without commands it says so. Raises NmcError without matplotlib and jinja2."""
-    write_page(path, profile_page(package, profile))
+def write_profile_page(path: Path, package: Package, profile: Profile, programs: Sequence[Program]) -> None:
+    """Writes the page of a package with these programs; for one without commands it says so.
+
+    Raises NmcError without matplotlib and jinja2.
+    """
+    write_page(path, profile_page(package, profile, programs))
 
 
-def profile_page(package: Package, profile: Profile) -> str:
+def profile_page(package: Package, profile: Profile, programs: Sequence[Program]) -> str:
     """The page as text."""
     accelerator, name = package.manifest.accelerator, package.manifest.model
     if accelerator is None or not profile.layers:
         return render(f"Profile of {name}", "Everything runs on the CPU: there are no commands.", [], [])
-    config, times = accelerator.config, times_of(package)
+    config, times = accelerator.config, times_of(package, programs)
     cells = int(config["rows"]) * int(config["columns"])
     subtitle = (
         f"{config['rows']}×{config['columns']} multipliers of {config['data_bits']} bits, "
@@ -58,7 +63,7 @@ def profile_page(package: Package, profile: Profile) -> str:
             svg(cycles_by_kind(times)),
         ),
         *_close_ups(profile, times, cells),
-        *_maps(package, times),
+        *_maps(package, programs, times),
         Section("All layers", "In the order in which they run.", table=_layers(profile)),
     ]
     return render(f"Profile of {name}", subtitle, _figures(package, profile, cells), sections)
@@ -100,10 +105,10 @@ def _close_ups(profile: Profile, times: list[RegionTime], cells: int) -> list[Se
     ]
 
 
-def _maps(package: Package, times: list[RegionTime]) -> list[Section]:
+def _maps(package: Package, programs: Sequence[Program], times: list[RegionTime]) -> list[Section]:
     """The maps of the memories for the longest command stream."""
     index = max(range(len(times)), key=lambda place: times[place].cycles)
-    time, program, region = times[index], programs_of(package)[index], package.manifest.regions[index]
+    time, program, region = times[index], programs[index], package.manifest.regions[index]
     assert package.manifest.accelerator is not None
     size = int(package.manifest.accelerator.config["scratchpad_bytes"])
     scratchpad = scratchpad_map(time, size)
@@ -115,7 +120,7 @@ def _maps(package: Package, times: list[RegionTime]) -> list[Section]:
         )
     ]
     if region.arena_bytes:
-        sizes = [(tensor.dram, tensor.type.bytes * _elements(tensor.shape)) for tensor in program.inputs]
+        sizes = [(tensor.dram, tensor.type.bytes * math.prod(tensor.shape)) for tensor in program.inputs]
         arena = arena_map(
             time, program.constant_bytes, region.arena_bytes, [(at, at + count) for at, count in sizes]
         )
@@ -126,13 +131,6 @@ def _maps(package: Package, times: list[RegionTime]) -> list[Section]:
         picture = svg(draw(arena, time.cycles, region.arena_bytes, ("inputs", "computed")))
         sections.append(Section("DRAM arena", text, picture))
     return sections
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count
 
 
 def _layers(profile: Profile) -> Grid:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+MISSING_LIBRARIES = "a report needs matplotlib and jinja2; install them with: pip install matplotlib jinja2"
+
 WIDTH = 10.6
 """Inches: the width of the page."""
 
@@ -24,9 +26,7 @@ def new_figure(height: float, rows: int = 1) -> tuple["Figure", list["Axes"]]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise NmcError(
-            "a report needs matplotlib and jinja2; install them with: pip install matplotlib jinja2"
-        ) from None
+        raise NmcError(MISSING_LIBRARIES) from None
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     axes = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
     for each in axes:

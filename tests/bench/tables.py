@@ -19,22 +19,9 @@ from nmc.quant.ranges import scale_for
 from passes.formats import HEADROOM
 from tests.bench import methods
 from tests.bench.results import markdown, store
+from tests.pwl import test_optimum
 
-RANGES = {
-    "gelu": (-4.0, 4.0),
-    "exp": (-8.0, 0.0),
-    "sigmoid": (-8.0, 8.0),
-    "tanh": (-4.0, 4.0),
-    "erf": (-3.0, 3.0),
-    "silu": (-8.0, 8.0),
-    "softplus": (-8.0, 8.0),
-    "log": (0.0625, 16.0),
-    "sqrt": (0.0625, 16.0),
-    "rsqrt": (0.0625, 16.0),
-    "reciprocal": (0.0625, 16.0),
-    "sin": (-3.0, 3.0),
-    "cos": (-3.0, 3.0),
-}
+RANGES = {"gelu": (-4.0, 4.0), "exp": (-8.0, 0.0), **test_optimum.RANGES}
 SIZES = {"breakpoints": (8, 16, 32, 64), "uniform": (16, 64, 256), "octave": (64, 256)}
 POINTS = 400_001
 """Of the grid that errors are measured on."""
