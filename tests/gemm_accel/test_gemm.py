@@ -42,7 +42,8 @@ def gemm_and_drain(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "types", [("int8", "int8"), ("int16", "int8"), ("int16", "int16"), ("int32", "int16")]
+    "types",
+    [("int8", "int8"), ("int8", "int16"), ("int16", "int8"), ("int16", "int16"), ("int32", "int16")],
 )
 def test_gemm_and_drain_equal_the_reference(shape: tuple[int, int, int], types: tuple[str, str]) -> None:
     generator = np.random.default_rng([*shape, *types[0].encode()])
@@ -58,11 +59,19 @@ def test_gemm_and_drain_equal_the_reference(shape: tuple[int, int, int], types: 
         np.testing.assert_array_equal(gemm_and_drain(a, b, bias, multiplier, shift, dtype), expected)
 
 
-def test_the_most_negative_operands_multiply_exactly() -> None:
-    a, b = np.full((4, 2000), -(2**15), np.int16), np.full((2000, 4), -(2**15), np.int16)
-    zero, one = np.zeros(4, np.int64), np.full(4, 2**20)
-    result = gemm_and_drain(a, b, zero, one, np.full(4, 36), "int32")
-    np.testing.assert_array_equal(result, np.full((4, 4), 2000 * 2**30 >> 16))
+@pytest.mark.parametrize(
+    "types", [("int8", "int8"), ("int8", "int16"), ("int16", "int8"), ("int16", "int16")]
+)
+@pytest.mark.parametrize("value", ["least", "greatest", "minus one"])
+def test_operands_at_the_ends_of_their_types_multiply_exactly(types: tuple[str, str], value: str) -> None:
+    least, greatest = ([end(np.iinfo(each)) for each in types] for end in (lambda i: i.min, lambda i: i.max))
+    right = {"least": least, "greatest": greatest, "minus one": [-1, -1]}[value][1]
+    a = np.full((8, 2001), least[0], types[0])
+    a[::2] = greatest[0]
+    b = np.full((2001, 9), right, types[1])
+    expected = (2001 * a[:, :1].astype(np.int64) * right + 2**15) >> 16
+    result = gemm_and_drain(a, b, np.zeros(9, np.int64), np.full(9, 2**20), np.full(9, 36), "int32")
+    np.testing.assert_array_equal(result, np.repeat(expected, 9, axis=1))
 
 
 def test_accumulating_over_the_depth_equals_one_product() -> None:
@@ -77,6 +86,17 @@ def test_a_sum_beyond_48_bits_ends_the_run() -> None:
     a, b = np.full((1, 8), 2**31 - 1, np.int32), np.full((8, 1), 2**15 - 1, np.int16)
     with pytest.raises(ProgramError, match=r"command \d+ .*GEMM reaches a sum of .*48 bits"):
         gemm_and_drain(a, b, np.zeros(1), np.ones(1), np.full(1, 20), "int16")
+
+
+def test_narrow_sums_that_reach_48_bits_end_the_run() -> None:
+    depth = 2**14
+    a, b = np.full((1, depth), -(2**15), np.int16), np.full((depth, 1), -(2**15), np.int16)
+    commands = [
+        isa.Gemm(A, isa.Type.I16, 2 * depth, B, isa.Type.I16, 2, 1, depth, 1, 0, int(i > 0)) for i in range(8)
+    ]
+    run_compute(commands[:7], {A: a, B: b}, {A: ((1, depth), "int16")})
+    with pytest.raises(ProgramError, match=f"GEMM reaches a sum of {2**47},"):
+        run_compute(commands, {A: a, B: b}, {A: ((1, depth), "int16")})
 
 
 @pytest.mark.parametrize("columns", [1, 9])

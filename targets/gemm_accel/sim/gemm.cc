@@ -1,10 +1,12 @@
-// GEMM. Integer products are summed in double precision, where every partial sum below 2^53 is exact: vector units
-// multiply and add doubles far faster than 64-bit integers, and the result is the same to the bit.
+// GEMM. Products of 32-bit integers are summed in double precision, where every partial sum below 2^53 is exact: vector
+// units multiply and add doubles far faster than 64-bit integers, and the result is the same to the bit. Narrower ones
+// have instructions of their own on some processors.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "errors.h"
+#include "narrow_products.h"
 #include "state.h"
 
 namespace nmc {
@@ -20,13 +22,6 @@ int64_t exact_depth(isa::Type a, isa::Type b) {
   const int64_t bits = 8 * (bytes_of(a) + bytes_of(b)) - 2;
   return std::min(kDepth, (int64_t{1} << (53 - bits)) - 1);
 }
-
-// A matrix in the scratchpad: bytes between its rows and between neighbours along the depth.
-struct Source {
-  const uint8_t* data;
-  isa::Type type;
-  int64_t row, step;
-};
 
 // Packs [rows, depth] elements into panels of `Width` rows, a panel's rows side by side: [panel][depth][Width], zero
 // beyond the last row.
@@ -122,27 +117,45 @@ void check_sums(const int64_t* sums, int64_t count) {
 
 int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+// sums[m, n] += a[m, k]·b[k, n] in double precision.
+void add_wide_product(const Source& a, const Source& b, int64_t m, int64_t k, int64_t n, int64_t* sums) {
+  const int64_t most = std::min(k, exact_depth(a.type, b.type));
+  std::vector<double> left(static_cast<size_t>(rounded_up(m, kRows) * most));
+  std::vector<double> right(static_cast<size_t>(rounded_up(n, kColumns) * most));
+  for (int64_t first = 0; first < k; first += most) {
+    const int64_t depth = std::min(most, k - first);
+    pack<kRows>(a.from(first), m, depth, left.data());
+    pack<kColumns>(b.from(first), n, depth, right.data());
+    add_product(left.data(), right.data(), m, depth, n, sums);
+    check_sums(sums, m * n);
+  }
+}
+
+// sums[m, n] += a[m, k]·b[k, n] in the narrow product's lanes; without `accumulate` the first product replaces them.
+void add_narrow_product(const Source& a, const Source& b, int64_t m, int64_t k, int64_t n, bool accumulate,
+                        int64_t* sums) {
+  for (int64_t first = 0; first < k; first += kNarrowDepth) {
+    const int64_t depth = std::min(kNarrowDepth, k - first);
+    if (!narrow_product(a.from(first), b.from(first), m, depth, n, accumulate || first > 0, sums)) {
+      check_sums(sums, m * n);
+    }
+  }
+}
+
 }  // namespace
 
 void execute(const isa::Gemm& command, State& state) {
   const int64_t m = command.m, k = command.k, n = command.n;
   if (m * n == 0) return;
   int64_t* sums = state.accumulators.data() + command.accumulator;
-  if (!command.accumulate) std::fill_n(sums, m * n, 0);
-  const int64_t a_step = step_of(command.a_step, command.a_type), b_bytes = bytes_of(command.b_type);
-  const int64_t most = std::min(k, exact_depth(command.a_type, command.b_type));
-  std::vector<double> a(static_cast<size_t>(rounded_up(m, kRows) * most));
-  std::vector<double> b(static_cast<size_t>(rounded_up(n, kColumns) * most));
-  for (int64_t first = 0; first < k; first += most) {
-    const int64_t depth = std::min(most, k - first);
-    const uint8_t* scratchpad = state.scratchpad.data();
-    const Source left{scratchpad + (command.a + first * a_step), command.a_type, command.a_pitch, a_step};
-    const Source right{scratchpad + (command.b + first * command.b_pitch), command.b_type, b_bytes, command.b_pitch};
-    pack<kRows>(left, m, depth, a.data());
-    pack<kColumns>(right, n, depth, b.data());
-    add_product(a.data(), b.data(), m, depth, n, sums);
-    check_sums(sums, m * n);
+  const uint8_t* scratchpad = state.scratchpad.data();
+  const Source a{scratchpad + command.a, command.a_type, command.a_pitch, step_of(command.a_step, command.a_type)};
+  const Source b{scratchpad + command.b, command.b_type, bytes_of(command.b_type), command.b_pitch};
+  if (k > 0 && has_narrow_products(command.a_type, command.b_type)) {
+    return add_narrow_product(a, b, m, k, n, command.accumulate, sums);
   }
+  if (!command.accumulate) std::fill_n(sums, m * n, 0);
+  add_wide_product(a, b, m, k, n, sums);
 }
 
 }  // namespace nmc

@@ -1,5 +1,7 @@
 #include "piece_arithmetic.h"
 
+#include <algorithm>
+
 #include "fixed_point.h"
 #include "state.h"
 
@@ -26,9 +28,59 @@ void portable_saturate(int64_t* values, int64_t count, int64_t maximum) {
   for (int64_t i = 0; i < count; ++i) values[i] = saturate(values[i], maximum);
 }
 
+// The shift is of a number that has no sign, which vector units do in one instruction.
+inline __attribute__((always_inline)) void uniform_body(const int64_t* values, int64_t count, int64_t origin, int shift,
+                                                        int64_t last, int64_t* addresses) {
+  constexpr int64_t kBeyond = int64_t{1} << 62;
+  const int64_t moved = kBeyond >> shift;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t segment = static_cast<int64_t>(static_cast<uint64_t>(values[i] - origin + kBeyond) >> shift) - moved;
+    const int64_t least = segment < 0 ? 0 : segment;
+    addresses[i] = least > last ? last : least;
+  }
+}
+
+inline __attribute__((always_inline)) void compared_body(const int64_t* values, int64_t count,
+                                                         const int32_t* breakpoints, size_t comparisons,
+                                                         int64_t* addresses) {
+  for (int64_t i = 0; i < count; ++i) addresses[i] = 0;
+  for (size_t b = 0; b < comparisons; ++b) {
+    const int64_t breakpoint = breakpoints[b];
+    for (int64_t i = 0; i < count; ++i) addresses[i] += values[i] >= breakpoint;
+  }
+}
+
+void portable_uniform(const int64_t* values, int64_t count, int64_t origin, int shift, int64_t last,
+                      int64_t* addresses) {
+  uniform_body(values, count, origin, shift, last, addresses);
+}
+
+void portable_compared(const int64_t* values, int64_t count, const int32_t* breakpoints, size_t comparisons,
+                       int64_t* addresses) {
+  compared_body(values, count, breakpoints, comparisons, addresses);
+}
+
+void portable_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {
+  for (int64_t i = 0; i < count; ++i) {
+    const Segment& segment = segments[addresses[i]];
+    const int64_t half = (int64_t{1} << segment.shift) >> 1;
+    values[i] = (segment.slope * values[i] + segment.intercept + half) >> segment.shift;
+  }
+}
+
 #if defined(__x86_64__)
 
 constexpr int64_t kLanes = 4;
+
+__attribute__((target("avx2"))) void wide_uniform(const int64_t* values, int64_t count, int64_t origin, int shift,
+                                                  int64_t last, int64_t* addresses) {
+  uniform_body(values, count, origin, shift, last, addresses);
+}
+
+__attribute__((target("avx2"))) void wide_compared(const int64_t* values, int64_t count, const int32_t* breakpoints,
+                                                   size_t comparisons, int64_t* addresses) {
+  compared_body(values, count, breakpoints, comparisons, addresses);
+}
 
 // Arithmetic shifts right of 64-bit lanes, which AVX2 has only logical ones for: x + 2^63 has no sign.
 __attribute__((target("avx2"))) inline __m256i shift_right(__m256i values, __m256i shifts) {
@@ -78,14 +130,40 @@ __attribute__((target("avx2"))) void wide_saturate(int64_t* values, int64_t coun
   portable_saturate(values + i, count - i, maximum);
 }
 
+// A segment is two numbers of 64 bits: its intercept, and its slope below its shift.
+__attribute__((target("avx2"))) void wide_segments(const Segment* segments, const int64_t* addresses, int64_t count,
+                                                   int64_t* values) {
+  static_assert(sizeof(Segment) == 16);
+  const auto* numbers = reinterpret_cast<const long long*>(segments);
+  const __m256i one = _mm256_set1_epi64x(1);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256i address = _mm256_slli_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(addresses + i)), 1);
+    const __m256i intercept = _mm256_i64gather_epi64(numbers, address, 8);
+    const __m256i slope = _mm256_i64gather_epi64(numbers + 1, address, 8);
+    const __m256i shift = _mm256_srli_epi64(slope, 32);
+    const __m256i half = _mm256_srli_epi64(_mm256_sllv_epi64(one, shift), 1);
+    auto* place = reinterpret_cast<__m256i*>(values + i);
+    const __m256i product = _mm256_mul_epi32(slope, _mm256_loadu_si256(place));
+    _mm256_storeu_si256(place, shift_right(_mm256_add_epi64(_mm256_add_epi64(product, intercept), half), shift));
+  }
+  portable_segments(segments, addresses + i, count - i, values + i);
+}
+
 const bool wide = __builtin_cpu_supports("avx2");
 const auto requantise_piece = wide ? wide_requantise : portable_requantise;
 const auto saturate_piece = wide ? wide_saturate : portable_saturate;
+const auto uniform_piece = wide ? wide_uniform : portable_uniform;
+const auto compared_piece = wide ? wide_compared : portable_compared;
+const auto segments_piece = wide ? wide_segments : portable_segments;
 
 #else
 
 const auto requantise_piece = portable_requantise;
 const auto saturate_piece = portable_saturate;
+const auto uniform_piece = portable_uniform;
+const auto compared_piece = portable_compared;
+const auto segments_piece = portable_segments;
 
 #endif
 
@@ -94,6 +172,20 @@ const auto saturate_piece = portable_saturate;
 bool requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
                      int64_t count, int64_t* results) {
   return requantise_piece(sums, biases, multipliers, shifts, count, results);
+}
+
+void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int shift, int64_t last,
+                       int64_t* addresses) {
+  uniform_piece(values, count, origin, shift, last, addresses);
+}
+
+void compared_addresses(const int64_t* values, int64_t count, const std::vector<int32_t>& breakpoints,
+                        int64_t* addresses) {
+  compared_piece(values, count, breakpoints.data(), breakpoints.size(), addresses);
+}
+
+void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {
+  segments_piece(segments, addresses, count, values);
 }
 
 void saturate_values(int64_t* values, int64_t count, int64_t maximum) { saturate_piece(values, count, maximum); }

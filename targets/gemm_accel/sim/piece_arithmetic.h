@@ -3,13 +3,35 @@
 #define NMC_PIECE_ARITHMETIC_H_
 
 #include <cstdint>
+#include <vector>
 
 namespace nmc {
+
+// The most values of a piece.
+constexpr int64_t kPiece = 512;
 
 // results[i] = requantise(sums[i] + biases[i], multipliers[i], shifts[i]); returns whether every sum is one that an
 // accumulator of 48 bits holds. The results of others mean nothing.
 bool requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
                      int64_t count, int64_t* results);
+
+// One line of a table: (slope·x + intercept, rounded) >> shift.
+struct Segment {
+  int64_t intercept = 0;
+  int32_t slope = 0;
+  int32_t shift = 0;
+};
+
+// The segments of values in a uniform table: (value - origin) >> shift, within 0 .. last.
+void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int shift, int64_t last,
+                       int64_t* addresses);
+
+// The segments of values between sorted breakpoints: how many are not above them.
+void compared_addresses(const int64_t* values, int64_t count, const std::vector<int32_t>& breakpoints,
+                        int64_t* addresses);
+
+// Each value, of 32 bits, becomes what the segment at its address makes of it.
+void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values);
 
 // Saturates each value to -maximum - 1 .. maximum.
 void saturate_values(int64_t* values, int64_t count, int64_t maximum);

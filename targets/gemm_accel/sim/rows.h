@@ -10,8 +10,6 @@
 
 namespace nmc {
 
-constexpr int64_t kPiece = 512;
-
 // One operand or destination: element [o, r, c] at base + o·outer + r·row + c·column bytes of the scratchpad, or at the
 // same place of the dense stream.
 struct Access {

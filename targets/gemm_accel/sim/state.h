@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "narrow_products.h"
 #include "program.h"
 #include "table.h"
 
@@ -14,7 +15,7 @@ struct State {
   explicit State(const Program& program)
       : machine(program.machine),
         dram(static_cast<size_t>(program.dram_bytes())),
-        scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes)),
+        scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes + kNarrowSlack)),
         accumulators(static_cast<size_t>(program.machine.accumulator_entries)),
         tables(static_cast<size_t>(program.machine.table_slots)) {}
 

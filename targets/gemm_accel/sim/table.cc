@@ -68,27 +68,18 @@ Table parse_table(std::string_view bytes, int64_t entries) {
   return table;
 }
 
-int64_t Table::address(int64_t x) const {
-  const int64_t last = static_cast<int64_t>(segments.size()) - 1;
-  switch (addressing) {
-    case Addressing::kUniform: return std::clamp<int64_t>((x - origin) >> shift, 0, last);
-    case Addressing::kOctave: return octave_address(x);
-    case Addressing::kBreakpoints: break;
-  }
-  return std::upper_bound(breakpoints.begin(), breakpoints.end(), x) - breakpoints.begin();
-}
-
 void Table::evaluate(int64_t* values, int64_t count) const {
-  const auto by = [&](const auto& address_of) {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t x = values[i];
-      const Segment& segment = segments[static_cast<size_t>(address_of(x))];
-      values[i] = (segment.slope * x + segment.intercept + ((int64_t{1} << segment.shift) >> 1)) >> segment.shift;
-    }
-  };
-  if (addressing != Addressing::kUniform) return by([this](int64_t x) { return address(x); });
-  const int64_t last = static_cast<int64_t>(segments.size()) - 1;
-  by([begin = origin, step = shift, last](int64_t x) { return std::clamp<int64_t>((x - begin) >> step, 0, last); });
+  int64_t addresses[kPiece];
+  switch (addressing) {
+    case Addressing::kUniform:
+      uniform_addresses(values, count, origin, shift, static_cast<int64_t>(segments.size()) - 1, addresses);
+      break;
+    case Addressing::kOctave:
+      for (int64_t i = 0; i < count; ++i) addresses[i] = octave_address(values[i]);
+      break;
+    case Addressing::kBreakpoints: compared_addresses(values, count, breakpoints, addresses); break;
+  }
+  evaluate_segments(segments.data(), addresses, count, values);
 }
 
 int64_t Table::octave_address(int64_t x) const {

@@ -6,13 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace nmc {
+#include "piece_arithmetic.h"
 
-struct Segment {
-  int64_t intercept = 0;
-  int32_t slope = 0;
-  int32_t shift = 0;
-};
+namespace nmc {
 
 struct Table {
   enum class Addressing : uint8_t { kUniform, kOctave, kBreakpoints };
@@ -27,9 +23,8 @@ struct Table {
   std::vector<Segment> segments;
   int64_t stored_bytes = 0;
 
-  // The segment for x, as nmc/quant/fixed_point.py defines it.
-  int64_t address(int64_t x) const;
-  // Each value x becomes (slope·x + intercept, rounded) >> shift, not yet saturated.
+  // Each value x, of 32 bits, becomes (slope·x + intercept, rounded) >> shift of its segment, not yet saturated; which
+  // segment that is, nmc/quant/fixed_point.py defines. At most kPiece values.
   void evaluate(int64_t* values, int64_t count) const;
 
  private:

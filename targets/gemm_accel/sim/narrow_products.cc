@@ -1,0 +1,192 @@
+// An instruction multiplies eight pairs of 16-bit integers and adds each pair's products in 32 bits. Two factors of 16
+// bits would overflow that when more are added, so b is taken apart, b = 256·high + low, and each part has sums of its
+// own: |a·low + a·low| <= 2·2^15·255, of which 128 are below 2^31.
+#include "narrow_products.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "state.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define NMC_WIDE __attribute__((target("avx2")))
+#endif
+
+namespace nmc {
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr int64_t kRows = 6;     // of a block of sums held in registers
+constexpr int64_t kColumns = 8;  // of that block, a register's
+
+int16_t element(const uint8_t* at, isa::Type type) {
+  if (type == isa::Type::kI8) return static_cast<int8_t>(*at);
+  int16_t value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+// Eight columns of a row of b, of which `count` are within it.
+NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t count) {
+  const uint8_t* from = b.data + depth * b.step + column * b.row;
+  if (count == kColumns && b.type == isa::Type::kI16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  int16_t values[kColumns] = {};
+  for (int64_t j = 0; j < count; ++j) values[j] = element(from + j * b.row, b.type);
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+}
+
+// Packs b as [panel][pair along the depth][part][column][2], zero beyond the last column and depth.
+template <int Parts>
+NMC_WIDE void pack(const Source& b, int64_t depth, int64_t n, int16_t* to) {
+  for (int64_t column = 0; column < n; column += kColumns) {
+    const int64_t count = std::min(kColumns, n - column);
+    for (int64_t d = 0; d < depth; d += 2) {
+      const __m128i first = eight(b, d, column, count);
+      const __m128i second = d + 1 < depth ? eight(b, d + 1, column, count) : _mm_setzero_si128();
+      const __m256i pairs = _mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second));
+      auto* place = reinterpret_cast<__m256i*>(to);
+      if constexpr (Parts == 1) {
+        _mm256_storeu_si256(place, pairs);
+      } else {
+        _mm256_storeu_si256(place, _mm256_and_si256(pairs, _mm256_set1_epi16(0xFF)));
+        _mm256_storeu_si256(place + 1, _mm256_srai_epi16(pairs, 8));
+      }
+      to += Parts * 2 * kColumns;
+    }
+  }
+}
+
+// Four sums from lanes of the parts, added to what is there; has bits from the 48th on where one is too large.
+template <int Parts>
+inline NMC_WIDE __attribute__((always_inline)) __m256i write_four(const __m128i* parts, bool accumulate, int64_t* sums) {
+  auto* place = reinterpret_cast<__m256i*>(sums);
+  __m256i total = _mm256_cvtepi32_epi64(parts[0]);
+  if constexpr (Parts == 2) total = _mm256_add_epi64(total, _mm256_slli_epi64(_mm256_cvtepi32_epi64(parts[1]), 8));
+  if (accumulate) total = _mm256_add_epi64(total, _mm256_loadu_si256(place));
+  _mm256_storeu_si256(place, total);
+  const __m256i above = _mm256_add_epi64(total, _mm256_set1_epi64x(kAccumulatorLimit));
+  return _mm256_or_si256(above, _mm256_sub_epi64(above, _mm256_set1_epi64x(1)));
+}
+
+// A panel of b with the rows of a that meet it.
+struct Block {
+  const uint8_t* a;
+  int64_t pitch;  // bytes between rows of a
+  const int16_t* b;
+  int64_t pairs;
+  bool accumulate;
+};
+
+template <int Parts>
+inline NMC_WIDE __attribute__((always_inline)) bool write_row(const __m256i* held, const Block& block, int64_t columns, int64_t* sums) {
+  int64_t last[kColumns] = {};
+  int64_t* to = columns == kColumns ? sums : last;
+  if (columns < kColumns) std::copy_n(sums, columns, last);
+  __m128i low[Parts], high[Parts];
+  for (int part = 0; part < Parts; ++part) {
+    low[part] = _mm256_castsi256_si128(held[part]);
+    high[part] = _mm256_extracti128_si256(held[part], 1);
+  }
+  const __m256i beyond = _mm256_or_si256(write_four<Parts>(low, block.accumulate, to),
+                                         write_four<Parts>(high, block.accumulate, to + 4));
+  if (columns < kColumns) std::copy_n(last, columns, sums);
+  return _mm256_testz_si256(beyond, _mm256_set1_epi64x(-(2 * kAccumulatorLimit))) != 0;
+}
+
+template <int Parts, int Rows>
+NMC_WIDE bool multiply(const Block& block, int64_t columns, int64_t n, int64_t* sums) {
+  __m256i held[Rows][Parts];
+  for (auto& row : held) {
+    for (auto& part : row) part = _mm256_setzero_si256();
+  }
+  const auto* right = reinterpret_cast<const __m256i*>(block.b);
+  for (int64_t pair = 0; pair < block.pairs; ++pair, right += Parts) {
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) {
+      int32_t two;
+      std::memcpy(&two, block.a + i * block.pitch + pair * 4, sizeof(two));
+      const __m256i left = _mm256_set1_epi32(two);
+#pragma GCC unroll 2
+      for (int part = 0; part < Parts; ++part) {
+        held[i][part] = _mm256_add_epi32(held[i][part], _mm256_madd_epi16(left, _mm256_loadu_si256(right + part)));
+      }
+    }
+  }
+  bool fits = true;
+#pragma GCC unroll 6
+  for (int i = 0; i < Rows; ++i) fits = write_row<Parts>(held[i], block, columns, sums + i * n) && fits;
+  return fits;
+}
+
+template <int Parts>
+bool multiply_rows(const Block& block, int64_t rows, int64_t columns, int64_t n, int64_t* sums) {
+  switch (rows) {
+    case 1: return multiply<Parts, 1>(block, columns, n, sums);
+    case 2: return multiply<Parts, 2>(block, columns, n, sums);
+    case 3: return multiply<Parts, 3>(block, columns, n, sums);
+    case 4: return multiply<Parts, 4>(block, columns, n, sums);
+    case 5: return multiply<Parts, 5>(block, columns, n, sums);
+    default: return multiply<Parts, kRows>(block, columns, n, sums);
+  }
+}
+
+template <int Parts>
+bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
+  const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns;
+  static thread_local std::vector<int16_t> packed;
+  packed.resize(static_cast<size_t>((n + kColumns - 1) / kColumns * panel));
+  pack<Parts>(b, depth, n, packed.data());
+  bool fits = true;
+  for (int64_t i = 0; i < m; i += kRows) {
+    for (int64_t j = 0; j < n; j += kColumns) {
+      const Block block{a.data + i * a.row, a.row, packed.data() + j / kColumns * panel, pairs, accumulate};
+      fits = multiply_rows<Parts>(block, std::min(kRows, m - i), std::min(kColumns, n - j), n, sums + i * n + j) && fits;
+    }
+  }
+  return fits;
+}
+
+// A copy of `a` whose neighbours along the depth are neighbours in memory.
+Source dense(const Source& a, int64_t m, int64_t depth) {
+  static thread_local std::vector<int16_t> copied;
+  const int64_t width = depth + depth % 2;
+  copied.assign(static_cast<size_t>(m * width), 0);
+  for (int64_t i = 0; i < m; ++i) {
+    int16_t* to = copied.data() + i * width;
+    for (int64_t d = 0; d < depth; ++d) to[d] = element(a.data + i * a.row + d * a.step, a.type);
+  }
+  return {reinterpret_cast<const uint8_t*>(copied.data()), isa::Type::kI16, width * bytes_of(isa::Type::kI16),
+          bytes_of(isa::Type::kI16)};
+}
+
+bool is_narrow(isa::Type type) { return type == isa::Type::kI8 || type == isa::Type::kI16; }
+
+}  // namespace
+
+bool has_narrow_products(isa::Type a, isa::Type b) {
+  static const bool wide = __builtin_cpu_supports("avx2");
+  return wide && is_narrow(a) && is_narrow(b);
+}
+
+bool narrow_product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+                    int64_t* sums) {
+  const bool in_place = a.type == isa::Type::kI16 && a.step == bytes_of(isa::Type::kI16);
+  const Source left = in_place ? a : dense(a, m, depth);
+  const bool both_wide = a.type == isa::Type::kI16 && b.type == isa::Type::kI16;
+  return both_wide ? product<2>(left, b, m, depth, n, accumulate, sums)
+                   : product<1>(left, b, m, depth, n, accumulate, sums);
+}
+
+#else
+
+bool has_narrow_products(isa::Type, isa::Type) { return false; }
+
+bool narrow_product(const Source&, const Source&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
+
+#endif
+
+}  // namespace nmc
