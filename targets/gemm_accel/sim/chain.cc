@@ -32,12 +32,16 @@ struct EndsOf {
   }
 };
 
+bool is_stream(const isa::Operand* source) { return source != nullptr && source->address == isa::kStream; }
+
 }  // namespace
+
+bool takes_stream(const isa::Command& command) { return is_stream(std::visit(EndsOf{}, command).source); }
 
 void Chain::follow(const isa::Command& command) {
   if (queue_of(command) != static_cast<int>(isa::Queue::kCompute)) return;
   const Ends ends = std::visit(EndsOf{}, command);
-  const bool consumes = ends.source != nullptr && ends.source->address == isa::kStream;
+  const bool consumes = is_stream(ends.source);
   if (consumes && !pending_) fail("'a' is the stream, and the command before it in the compute queue left none");
   if (!consumes && pending_) {
     fail("the command before it in the compute queue left a stream that this one does not take");

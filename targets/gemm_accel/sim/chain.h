@@ -6,6 +6,9 @@
 
 namespace nmc {
 
+// Whether a command continues the chain of the one before it in the compute queue.
+bool takes_stream(const isa::Command& command);
+
 class Chain {
  public:
   // The next command of the list. Throws ProgramError for a stream that is not there, not consumed, or of another type

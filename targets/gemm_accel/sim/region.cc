@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "errors.h"
-#include "state.h"
+#include "lane_runner.h"
 #include "validate.h"
 
 namespace nmc {
@@ -29,22 +29,54 @@ Timing Region::profile() const {
 
 void Region::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const {
   validate();
-  State state(program_);
-  std::memcpy(state.dram.data(), constants_.data(), constants_.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Tensor& tensor = program_.inputs[i];
-    std::memcpy(state.dram.data() + tensor.dram, inputs[i], static_cast<size_t>(tensor.bytes()));
-  }
-  for (size_t i = 0; i < program_.commands.size(); ++i) {
-    try {
-      std::visit([&state](const auto& command) { execute(command, state); }, program_.commands[i]);
-    } catch (const ProgramError& error) {
-      fail("command ", i, " of '", symbol_, "': ", error.what());
-    }
+  std::call_once(planned_, [this] { lanes_ = plan_lanes(program_, constants_, thread_count()); });
+  std::unique_ptr<Memories> memories = take_memories(inputs);
+  if (!run_lanes(lanes_, program_, *memories)) {
+    // Which command failed first in time says nothing; the first of the list is found by executing it in order.
+    memories.reset();
+    memories = take_memories(inputs);
+    execute_list(*memories);
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& tensor = program_.outputs[i];
-    std::memcpy(outputs[i], state.dram.data() + tensor.dram, static_cast<size_t>(tensor.bytes()));
+    std::memcpy(outputs[i], memories->dram.data() + tensor.dram, static_cast<size_t>(tensor.bytes()));
+  }
+  keep_memories(std::move(memories));
+}
+
+// The memories at the start of a run: constants and inputs, and else zeros.
+std::unique_ptr<Memories> Region::take_memories(const std::vector<const void*>& inputs) const {
+  std::unique_ptr<Memories> memories;
+  {
+    const std::lock_guard<std::mutex> guard(spare_lock_);
+    memories = std::move(spare_);
+  }
+  if (memories) {
+    memories->clear(program_.constant_bytes);
+  } else {
+    memories = std::make_unique<Memories>(program_);
+    std::memcpy(memories->dram.data(), constants_.data(), constants_.size());
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& tensor = program_.inputs[i];
+    std::memcpy(memories->dram.data() + tensor.dram, inputs[i], static_cast<size_t>(tensor.bytes()));
+  }
+  return memories;
+}
+
+void Region::keep_memories(std::unique_ptr<Memories> memories) const {
+  const std::lock_guard<std::mutex> guard(spare_lock_);
+  spare_ = std::move(memories);
+}
+
+void Region::execute_list(Memories& memories) const {
+  State state(program_.machine, memories);
+  for (size_t i = 0; i < program_.commands.size(); ++i) {
+    try {
+      execute(program_.commands[i], state);
+    } catch (const ProgramError& error) {
+      fail("command ", i, " of '", symbol_, "': ", error.what());
+    }
   }
 }
 

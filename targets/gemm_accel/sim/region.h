@@ -2,12 +2,15 @@
 #ifndef NMC_REGION_H_
 #define NMC_REGION_H_
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "lanes.h"
 #include "program.h"
+#include "state.h"
 #include "timing.h"
 
 namespace nmc {
@@ -38,6 +41,14 @@ class Region {
   std::string constants_;
   Program program_;
   mutable std::once_flag validated_;
+  mutable std::once_flag planned_;
+  mutable std::vector<Lane> lanes_;
+  mutable std::mutex spare_lock_;
+  mutable std::unique_ptr<Memories> spare_;  // those of an earlier run: filling new ones with constants takes long
+
+  std::unique_ptr<Memories> take_memories(const std::vector<const void*>& inputs) const;
+  void keep_memories(std::unique_ptr<Memories> memories) const;
+  void execute_list(Memories& memories) const;
 };
 
 }  // namespace nmc

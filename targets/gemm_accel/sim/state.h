@@ -2,6 +2,7 @@
 #ifndef NMC_STATE_H_
 #define NMC_STATE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -11,19 +12,41 @@
 
 namespace nmc {
 
-struct State {
-  explicit State(const Program& program)
-      : machine(program.machine),
-        dram(static_cast<size_t>(program.dram_bytes())),
+struct Memories {
+  explicit Memories(const Program& program)
+      : dram(static_cast<size_t>(program.dram_bytes())),
         scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes + kNarrowSlack)),
         accumulators(static_cast<size_t>(program.machine.accumulator_entries)),
         tables(static_cast<size_t>(program.machine.table_slots)) {}
 
-  isa::Machine machine;
+  // Everything is as at first, the constants excepted.
+  void clear(int64_t constant_bytes) {
+    std::fill(dram.begin() + constant_bytes, dram.end(), uint8_t{0});
+    std::fill(scratchpad.begin(), scratchpad.end(), uint8_t{0});
+    std::fill(accumulators.begin(), accumulators.end(), 0);
+    std::fill(tables.begin(), tables.end(), Table{});
+  }
+
   std::vector<uint8_t> dram;
   std::vector<uint8_t> scratchpad;
   std::vector<int64_t> accumulators;
   std::vector<Table> tables;
+};
+
+// What one thread sees: the memories, and a stream of its own.
+struct State {
+  State(const isa::Machine& accelerator, Memories& memories)
+      : machine(accelerator),
+        dram(memories.dram),
+        scratchpad(memories.scratchpad),
+        accumulators(memories.accumulators),
+        tables(memories.tables) {}
+
+  const isa::Machine& machine;
+  std::vector<uint8_t>& dram;
+  std::vector<uint8_t>& scratchpad;
+  std::vector<int64_t>& accumulators;
+  std::vector<Table>& tables;
   std::vector<int64_t> stream;  // what the last command of a chain left for the next
 };
 
@@ -45,6 +68,9 @@ void execute(const isa::Pwl& command, State& state);
 inline void execute(const isa::Signal&, State&) {}
 inline void execute(const isa::Wait&, State&) {}
 inline void execute(const isa::End&, State&) {}
+inline void execute(const isa::Command& command, State& state) {
+  std::visit([&state](const auto& each) { execute(each, state); }, command);
+}
 
 }  // namespace nmc
 
