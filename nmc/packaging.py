@@ -23,7 +23,7 @@ from passes.linearise import FittedTable
 from passes.matrix_form.gemm import GEMM
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
-from targets.cpu.matmul import ScheduleMatmul
+from targets.cpu.build import machine_code
 from targets.gemm_accel import isa
 from targets.gemm_accel.codegen import run_codegen
 
@@ -197,7 +197,7 @@ def _host_library(compilation: Compilation) -> bytes | None:
 
 
 def _library(module: ir.IRModule) -> bytes:
-    executable = relax.build(ScheduleMatmul(module), PORTABLE)
+    executable = machine_code(module, PORTABLE)
     with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
         path = Path(directory) / "host.so"
         try:

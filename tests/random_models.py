@@ -27,6 +27,7 @@ KINDS = (*BASIC, *BASIC, *LAYERS)
 LARGEST = 200.0
 """Values beyond this are not ordinary: 16 bits for them leave too little for what is added to them."""
 MOST_ELEMENTS = 400
+LEAST_NODES = 3
 
 Draw = Callable[[st.SearchStrategy], Any]
 
@@ -50,15 +51,26 @@ class RandomModel:
 @st.composite
 def random_models(draw: Draw, most_nodes: int = 10) -> RandomModel:
     """Models of up to `most_nodes` operators over one or two float inputs of ranks 1 to 4."""
-    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return random_model(draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, most_nodes)))
+
+
+def random_model(seed: int, most_nodes: int = 10) -> RandomModel:
+    """The model that a seed names: up to `most_nodes` operators over one or two float inputs of ranks 1 to 4."""
+    generator = np.random.default_rng(seed)
     growth = Growth(generator, OPSETS[generator.integers(len(OPSETS))])
     inputs: dict[str, np.ndarray] = {}
     for index in range(growth.pick(1, 2)):
         shape = generator.integers(1, 6, size=growth.pick(1, 2, 3, 3, 4, 4))
         inputs[f"x{index}"] = generator.standard_normal(shape).astype(np.float32)
     growth.values |= inputs
-    for _ in range(draw(st.integers(4, most_nodes))):
-        _grow(growth)
+    wanted = (
+        int(generator.integers(LEAST_NODES, most_nodes, endpoint=True))
+        if most_nodes > LEAST_NODES
+        else most_nodes
+    )
+    for _ in range(4 * wanted):
+        if len(growth.nodes) < wanted:
+            _grow(growth)
     if not growth.nodes:
         _keep(growth, helper.make_node("Relu", ["x0"], ["v0"]))
     return _finished(growth, inputs)
