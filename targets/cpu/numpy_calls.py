@@ -1,6 +1,6 @@
 """What calls of matrix form with exact functions compute, in numpy: a table by operator or composite name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -33,6 +33,8 @@ def windows(x: Array, window: Window, fill: float) -> Array:
     """The rows of im2col: x [batch, channels, *spatial] as [groups, batch·Πoutput, Πkernel·channels/groups]."""
     batch, channels, *spatial = x.shape
     outputs = window.output_extents(spatial)
+    if channels == window.groups:
+        return _channel_windows(x, window, outputs, fill)
     # channels last, so that what is copied for each row lies together
     pads = [(0, 0), *zip(window.pads_begin, window.pads_end, strict=True), (0, 0)]
     x = np.moveaxis(x, 1, -1)
@@ -49,6 +51,23 @@ def windows(x: Array, window: Window, fill: float) -> Array:
     )
     rows = batch * int(np.prod(outputs))
     return view.reshape(window.groups, rows, int(np.prod(window.kernel)) * group_channels)
+
+
+def _channel_windows(x: Array, window: Window, outputs: Sequence[int], fill: float) -> Array:
+    """`windows` of one channel a group: what lies together there are the places that one kernel element meets."""
+    batch, channels, *_ = x.shape
+    pads = [(0, 0), (0, 0), *zip(window.pads_begin, window.pads_end, strict=True)]
+    x = np.pad(x, pads, constant_values=fill) if any(map(any, pads)) else x
+    x = x.swapaxes(0, 1)
+    met = np.empty((int(np.prod(window.kernel)), channels, batch, *outputs), x.dtype)
+    for each, element in zip(met, np.ndindex(*window.kernel), strict=True):
+        begins = [place * gap for place, gap in zip(element, window.dilations, strict=True)]
+        places = [
+            slice(begin, begin + (count - 1) * step + 1, step)
+            for begin, count, step in zip(begins, outputs, window.strides, strict=True)
+        ]
+        each[...] = x[:, :, *places]
+    return np.moveaxis(met.reshape(len(met), channels, -1), 0, -1)
 
 
 def _elementwise(name: str, call: relax.Call) -> Compute | None:
