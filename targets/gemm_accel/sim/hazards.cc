@@ -62,6 +62,7 @@ void Hazards::wait(int64_t number, const isa::Wait& command) {
 
 void Hazards::record(int64_t number, int queue, const Access& access, const Range& range) {
   if (range.empty()) return;
+  if (access.memory == Memory::kDram && range.stop <= program_.constant_bytes) return;  // nothing writes constants
   auto& memory = memories_[static_cast<int>(access.memory)];
   const auto split = [&memory](int64_t position) {
     auto next = memory.lower_bound(position);
