@@ -35,7 +35,7 @@ SECTIONS = (
         "tables",
         "Tables of line segments",
         "The largest error on the range in real numbers, before the entries are rounded, beside the least that any segments "
-        "of this addressing can have, and beside published substitutes. 64 breakpoints and uniform tables of 256 keep an "
+        "of this addressing can have, and beside published substitutes. Uniform tables of 256 keep an "
         "entry for arguments on each side of the range, where the function goes on along a known line.",
         tables.Row,
         tables.table,

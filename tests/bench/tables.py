@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 
 from nmc.pwl import fit_table, function_named, optimal_breakpoints
-from nmc.pwl.fit import minimax_lines
 from nmc.pwl.functions import Function
 from nmc.quant.formats import TensorRange
 from nmc.quant.ranges import scale_for
@@ -107,9 +106,9 @@ def optimum(function: Function, low: float, high: float, segments: int, addressi
 
 
 def best_errors(function: Function, ends: np.ndarray) -> np.ndarray:
-    """The error of the best line of each segment between `ends` [segments+1]; [segments]."""
+    """The error of the best line of each segment between `ends` [segments+1], found by golden sections; [segments]."""
     x = np.stack([np.linspace(a, b, 400) for a, b in pairwise(ends)])
-    return minimax_lines(x, function(x)).errors
+    return np.array([test_optimum.least_error(*part) for part in zip(x, function(x), strict=True)])
 
 
 def table(rows: list[Row]) -> str:
