@@ -101,7 +101,7 @@ def _quantises(module: ir.IRModule, value: relax.Expr) -> bool:
     return isinstance(value, relax.Call) and callee_name(module, value) == "host.quantise"
 
 
-def _read(expr: relax.Expr) -> list[relax.Var]:
+def _read(expr: relax.Expr | None) -> list[relax.Var]:
     if isinstance(expr, relax.Var):
         return [expr]
     if isinstance(expr, relax.TupleGetItem):
@@ -111,10 +111,16 @@ def _read(expr: relax.Expr) -> list[relax.Var]:
 
 
 def _read_outside(main: relax.Function, region: Region) -> list[relax.Var]:
-    """The region's variables that anything outside it reads, in the order of their definition."""
+    """The region's variables that anything outside it reads: results of `main` in their order, converted or not, so that
+    a model needs no host code to reorder them; then the others in the order of their definition.
+    """
     own = {binding.var for binding in region.bindings}
-    read = {v for b in bindings_of(main) if b.var not in own for v in _read(b.value)}
-    return [binding.var for binding in region.bindings if binding.var in read]
+    outside = {b.var: b.value for b in bindings_of(main) if b.var not in own}
+    read = {variable for value in outside.values() for variable in _read(value)} & own
+    results = _read(bindings_of(main)[-1].value)
+    sources = [source for result in results for source in (result, *_read(outside.get(result)))]
+    returned = [source for source in sources if source in read]
+    return list(dict.fromkeys([*returned, *(b.var for b in region.bindings if b.var in read)]))
 
 
 def _call_region(

@@ -92,6 +92,7 @@ def _rearrangement(growth: Growth) -> Proposal:
 
 def _resized(growth: Growth, x: str) -> Proposal:
     """An image of another size by scales that are powers of two, where all know the size of the result."""
+    growth.single_precision = True  # the factors are float32
     scales = growth.constant(np.array([1, 1, growth.pick(0.5, 1, 2), 2], np.float32))
     mode = str(growth.pick("nearest", "linear"))
     if growth.opset < 11:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from onnx import helper
-
 from tests.random_growth import Growth, Proposal
 
 UNARY: Mapping[str, Mapping[str, object]] = {
@@ -64,9 +62,7 @@ def _product_of_values(growth: Growth) -> Proposal:
         return None
     order = list(range(growth.values[a].ndim))
     order[-2:] = order[-2:][::-1]
-    turned = helper.make_node("Transpose", [a], [f"v{len(growth.nodes)}"], perm=order)
-    growth.add(turned, growth.values[a].transpose(order))
-    return "MatMul", [a, turned.output[0]], {}
+    return "MatMul", [a, growth.nest("Transpose", [a], perm=order)], {}
 
 
 def _gemm(growth: Growth) -> Proposal:

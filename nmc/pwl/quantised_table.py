@@ -95,7 +95,7 @@ def quantise_table(
     """The integer table of a real one; see `Table.quantise`."""
     addressing = _addressing(table, input_scale, input_bits)
     order, breakpoints = addressing.order, addressing.breakpoints
-    left, right = table.left[order], table.right[order]
+    left, right = _fitted_extents(table, order)
     line_slopes, line_intercepts = _integer_lines(table, order, input_scale, output_scale)
     slopes, intercepts, shifts = _rounded_lines(line_slopes, line_intercepts)
     rounded = QuantisedTable(
@@ -131,6 +131,18 @@ def quantise_table(
     for array in (breakpoints, slopes, intercepts, shifts):
         array.setflags(write=False)
     return _measured(replace(rounded, intercepts=intercepts), x, wanted, weight)
+
+
+def _fitted_extents(table: "Table", order: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Where each segment is to be close: in the fitted range if it reaches into it, else wherever it holds.
+
+    A segment that goes on beyond the range would else be centred on what inputs never take, and miss what they do.
+    """
+    left, right = table.left[order], table.right[order]
+    inside = (left < table.hi) & (right > table.lo)
+    return np.where(inside, np.maximum(left, table.lo), left), np.where(
+        inside, np.minimum(right, table.hi), right
+    )
 
 
 def _measured(

@@ -55,6 +55,18 @@ def test_a_region_returns_what_the_host_and_later_regions_read() -> None:
     assert len(function.ret_ty.fields) == 2
 
 
+def test_a_region_returns_the_results_of_a_model_in_their_order() -> None:
+    def body(emitter: Emitter, x: relax.Var) -> tuple[relax.Expr, ...]:
+        first = doubled(emitter, emitter.emit(quantise(emitter, x, 0.5, "int16")))
+        second = doubled(emitter, first)
+        return tuple(emitter.emit(dequantise(emitter, y, 0.5)) for y in (second, first))
+
+    first, second, *outputs = listing(partition(build_module(body, (4,))))[2:]
+    names = [line.split(" = ")[0] for line in (first, second)]
+    assert [first, second] == [f"{names[0]} = gemm_accel_0[0]", f"{names[1]} = gemm_accel_0[1]"]
+    assert [line.split(" = ")[1] for line in outputs[:2]] == [f"host.dequantise({n}, 0.5)" for n in names]
+
+
 def test_gathers_of_constants_belong_to_the_accelerator_and_moves_of_host_integers_do_not() -> None:
     table = relax.const(np.arange(12, dtype=np.int16).reshape(6, 2), "int16")
 

@@ -54,6 +54,14 @@ def test_relu_of_equal_scales_is_the_maximum_with_zero(scale: float) -> None:
     assert table.max_error == 0.0
 
 
+def test_a_wide_relu_is_centred_on_the_range_that_it_was_fitted_for() -> None:
+    """A slope of at least 2^14 is off by 2^-15 of itself; half of that on either side of the centre, and half a step."""
+    step, out, high = 9.1 / 2**31, 4.3 / 2**31, 4.0
+    table = fit_table("relu", -1.0, high).quantise(step, out, input_bits=32, output_bits=32)
+    x = np.linspace(0, high / step, 1001).astype(np.int64)
+    assert np.abs(table(x) * out - x * step).max() <= high * 2.0**-16 + out / 2
+
+
 @pytest.mark.parametrize("name", ["hard_sigmoid", "relu6", "shrink", "thresholded_relu", "sign", "hard_tanh"])
 def test_exact_functions_err_by_rounding_alone(name: str) -> None:
     step, out = 7.3 / 32767, 6.1 / 32767
