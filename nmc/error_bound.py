@@ -66,7 +66,8 @@ class Operation:
 def error_bounds(compilation: Compilation, inputs: Sequence[Array]) -> list[Array]:
     """For each output, of its shape, a bound on |integers · scale - exact functions| for these inputs.
 
-    The compilation must have gone down to level 3 with every operator in matrix form; raises ValueError otherwise.
+    The compilation must have gone down to level 3 with every operator that reads floats in matrix form; raises ValueError
+    otherwise.
     """
     analysis = _Analysis(compilation, inputs)
     module = compilation.levels["matrix_form"]
@@ -151,10 +152,12 @@ class _Analysis:
         if not isinstance(value, relax.Call):
             self._operands[name] = self.operand(value)
             return
+        centres = {v: self._operands[v.name].centre for v in relax.analysis.free_vars(value) if _is_tensor(v)}
         rule = RULES.get(callee_name(self._module, value))
+        if rule is None and all(centre.dtype.kind != "f" for centre in centres.values()):
+            rule = _exact
         if rule is None:
             raise ValueError(f"{callee_name(self._module, value)} of '{name}' is no operation of matrix form")
-        centres = {v: self._operands[v.name].centre for v in relax.analysis.free_vars(value) if _is_tensor(v)}
         centre = step.compute(centres)
         operation = Operation(step, value, name, centre)
         self._store(name, centre, rule(self, operation), self._rounds(value, name))
@@ -170,8 +173,8 @@ class _Analysis:
         return np.abs(np.asarray(with_spread, np.float64) - without)
 
     def _rounds(self, call: relax.Call, name: str) -> bool:
-        """Whether the result is computed, or moved into another format."""
-        if callee_name(self._module, call) not in MOVES | {IM2COL}:
+        """Whether the result is computed, or moved into another format, as float constants among what is moved are."""
+        if callee_name(self._module, call) not in MOVES | {IM2COL} or _moves_constants(call):
             return True
         sources = [v.name for v in relax.analysis.free_vars(call) if v.name in self._tensors]
         return any(self._tensors[source].scale != self.scale(name) for source in sources)
@@ -205,6 +208,11 @@ def _rounded(centre: Array, spread: Array, scale: float) -> tuple[Array, Array]:
     return ((low + high) * (scale / 2)).astype(np.float32), (high - low) * (scale / 2)
 
 
+def _moves_constants(call: relax.Call) -> bool:
+    moved = call.args[0].fields if isinstance(call.args[0], relax.Tuple) else [call.args[0]]
+    return any(isinstance(part, ir.GenericConst) and dtype_of(part).startswith("float") for part in moved)
+
+
 def _is_tensor(variable: relax.Var) -> bool:
     return isinstance(variable.ty, relax.TensorType)
 
@@ -219,6 +227,11 @@ def _constant(value: Array) -> Operand:
 def _rounding(value: Array, scale: float) -> Array:
     """How far the nearest whole number of steps is."""
     return np.abs(np.round(value / scale) * scale - value) + 2.0**-40 * np.abs(value)
+
+
+def _exact(_analysis: _Analysis, operation: Operation) -> Array:
+    """What the host computes from integers and truth values alone."""
+    return np.zeros(operation.centre.shape)
 
 
 def _sum(analysis: _Analysis, operation: Operation) -> Array:
@@ -310,6 +323,20 @@ def _move(analysis: _Analysis, operation: Operation) -> Array:
 
 Rule = Callable[[_Analysis, Operation], Array]
 
+
+def _padded(analysis: _Analysis, operation: Operation) -> Array:
+    """What is padded with becomes a whole number of the operand's steps."""
+    source, attributes = operation.call.args[0], operation.call.attrs
+    scale = analysis.scale(getattr(source, "name", ""))
+    spread = analysis.moved(operation.step, operation.call)
+    if not scale or str(attributes.pad_mode) != "constant":
+        return spread
+    widths = np.array([int(width) for width in attributes.pad_width]).reshape(-1, 2)
+    rounding = float(_rounding(np.array(float(attributes.pad_value)), scale))
+    padding = np.pad(np.zeros([int(extent) for extent in source.ty.shape]), widths, constant_values=rounding)
+    return np.maximum(spread, padding)
+
+
 RULES: Mapping[str, Rule] = {
     "relax.add": _sum,
     "relax.subtract": _sum,
@@ -319,5 +346,6 @@ RULES: Mapping[str, Rule] = {
     GRID: _grid,
     IM2COL: _move,
     **dict.fromkeys(MOVES, _move),
+    "relax.nn.pad": _padded,
 }
 """How each operation of matrix form passes on the spreads of its operands."""

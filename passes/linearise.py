@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from tvm import ir, relax
 
-from nmc.pwl.functions import function_named
+from nmc.pwl.functions import Function, function_named
 from nmc.pwl.table import Table
 from nmc.quant.formats import TensorFormat, TensorRange
 from passes.formats import HEADROOM
@@ -22,6 +23,9 @@ from passes.rewrite import Emitter, callee_attributes, callee_name, layer_of, re
 
 MARGIN = 2.0**-6
 """The part of its range by which the argument of a growing function may be below 0, though calibration saw nothing there."""
+
+PROBES = 129
+"""At how many places a function is compared with a limit."""
 
 Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str], Table]
 """Fits a table for a function with parameters, over a range, for an argument of a format and of this name."""
@@ -55,6 +59,8 @@ def linearise(
         span = fitted_range(ranges[argument], formats[argument], named.octaves)
         if named.tails[0] is not None and named.tails[1] is None:
             span = growing_range(ranges[argument], span)
+        elif named.tails == (None, None) and not (named.octaves or named.pieces):
+            span = ordinary_range(named, ranges[argument], span)
         table = fit(function, parameters, span, formats[argument], argument)
         tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument])
         return float_pwl(emitter, value.args[0], table)
@@ -82,3 +88,19 @@ def growing_range(seen: TensorRange, span: TensorRange) -> TensorRange:
     """
     low = span.low if seen.low < 0.0 else -span.magnitude * MARGIN
     return TensorRange(low, min(span.high, seen.high + math.log(HEADROOM)) if seen.high > 0.0 else span.high)
+
+
+def ordinary_range(function: Function, seen: TensorRange, span: TensorRange) -> TensorRange:
+    """The part of a span, around what calibration saw, where the result is at most HEADROOM times what calibration saw.
+
+    Beyond, it saturates, and a pole such as that of tan would cost all other segments their accuracy.
+    """
+    limit = HEADROOM * np.abs(function(np.linspace(seen.low, seen.high, PROBES))).max()
+    if not limit > 0.0:
+        return span
+    ends = []
+    for inner, outer in ((seen.low, span.low), (seen.high, span.high)):
+        places = np.linspace(inner, outer, PROBES)
+        beyond = ~(np.abs(function(places)) <= limit)
+        ends.append(float(places[beyond.argmax()]) if beyond.any() else outer)
+    return TensorRange(*ends)

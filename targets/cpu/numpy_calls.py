@@ -8,6 +8,7 @@ import numpy as np
 from tvm import ir, relax
 
 from passes.matrix_form.im2col import IM2COL, Window, window_of
+from passes.matrix_form.pwl import FLOAT_PWL
 from passes.normalise_moves import permutation
 from passes.numpy_meaning import evaluate_elementwise
 from passes.rewrite import callee_attributes, dtype_of, shape_of
@@ -24,6 +25,8 @@ def numpy_call(module: ir.IRModule, call: relax.Call, name: str) -> Compute | No
     if name == IM2COL:
         window, fill = window_of(callee_attributes(module, call))
         return partial(windows, window=window, fill=fill)
+    if name == FLOAT_PWL:
+        return table_lines
     if not isinstance(call.op, ir.Op):
         return None
     return CALLS[name](call) if name in CALLS else _elementwise(name, call)
@@ -68,6 +71,12 @@ def _channel_windows(x: Array, window: Window, outputs: Sequence[int], fill: flo
         ]
         each[...] = x[:, :, *places]
     return np.moveaxis(met.reshape(len(met), channels, -1), 0, -1)
+
+
+def table_lines(x: Array, boundaries: Array, slopes: Array, intercepts: Array) -> Array:
+    """slopes[s]·x + intercepts[s] with s the number of boundaries not above x; a table of one segment has none."""
+    segment = np.searchsorted(boundaries[: len(slopes) - 1], x, side="right")
+    return np.asarray(slopes[segment] * x + intercepts[segment])
 
 
 def _elementwise(name: str, call: relax.Call) -> Compute | None:

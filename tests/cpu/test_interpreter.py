@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import relax
 
+from nmc.pwl import fit_table
 from passes.matrix_form.im2col import Window, im2col
+from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import FUNCTIONS, unary
 from passes.rewrite import Emitter
 from targets.cpu import build, interpret
@@ -55,6 +57,8 @@ CALLS: dict[str, tuple[Body, Inputs]] = {
     ),
     "a change of type": (lambda _, x: op.astype(x, "int32"), ((3, 4),)),
     "a truth turned round": (lambda _, x: op.logical_not(op.equal(x, x)), (((4,), "int64"),)),
+    "a table": (lambda e, x: float_pwl(e, x, fit_table("tanh", -2.0, 2.0)), ((3, 40),)),
+    "a line": (lambda e, x: float_pwl(e, x, fit_table("identity", -2.0, 2.0)), ((3, 4),)),
     "an argmax": (lambda _, x: op.argmax(x, 1), ((3, 4),)),
     "the best three": (lambda e, x: e.emit(op.topk(x, 3, -1))[0], ((2, 5),)),
     "a cumulative sum": (lambda _, x: op.cumsum(x, 1), ((3, 4),)),

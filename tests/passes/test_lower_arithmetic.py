@@ -113,6 +113,24 @@ def test_a_huge_number_survives_being_selected() -> None:
     )
 
 
+@pytest.mark.parametrize("integers", ["int32", "int64"])
+def test_a_cast_to_integers_and_back_is_the_floor_of_either_side(integers: str) -> None:
+    module = build_module(
+        lambda emitter, x: _op.astype(emitter.emit(_op.astype(x, integers)), "float32"), (5,)
+    )
+    lowered = lower_arithmetic(module)
+    assert [line.split(" = ")[1].split("(")[0] for line in listing(lowered)][-5:] == [
+        "nn.relu", "floor", "nn.relu", "floor", "subtract",
+    ]  # fmt: skip
+    x = np.array([-2.5, -0.3, 0.0, 0.9, 7.0], np.float32)
+    np.testing.assert_array_equal(run(lowered, x)[0], run(module, x)[0])
+
+
+def test_a_cast_to_narrow_integers_stays_for_it_may_wrap() -> None:
+    module = build_module(lambda e, x: _op.astype(e.emit(_op.astype(x, "int8")), "float32"), (5,))
+    assert listing(lower_arithmetic(module)) == listing(module)
+
+
 @pytest.mark.parametrize("operator", [_op.divide, _op.power])
 def test_integers_stay(operator: Callable[..., relax.Expr]) -> None:
     module = build_module(lambda emitter, a, b: operator(a, b), ((4,), "int64"), ((4,), "int64"))

@@ -45,6 +45,15 @@ LOWERED: dict[str, tuple[Callable[[relax.Expr, relax.Expr], relax.Expr], list[st
             "y#7 = subtract(1, y#6)",
         ],
     ),
+    "one of two": (
+        lambda a, b: _op.logical_xor(_op.less(a, constant(0.0)), _op.greater(b, constant(1.0))),
+        [
+            "y#4 = unary[less threshold=0](x0)",
+            "y#5 = unary[greater threshold=1](x1)",
+            "y#6 = subtract(y#4, y#5)",
+            "y#7 = abs(y#6)",
+        ],
+    ),
     "a moved condition": (
         lambda a, b: _op.reshape(_op.less(a, constant(1.0)), [2, 2]),
         ["y#3 = unary[less threshold=1](x0)", "y#4 = reshape(y#3, [2, 2])"],
