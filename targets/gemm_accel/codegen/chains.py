@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.bands import Band, stays_in_band
 from targets.gemm_accel.codegen.buffers import Buffer, Place
+from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping as DepthwiseMapping
 from targets.gemm_accel.codegen.gemm import banded_bytes, gemm_bands
 from targets.gemm_accel.codegen.kernels import Kernel, buffers_read
 from targets.gemm_accel.codegen.nodes import Copy, Gemm
 from targets.gemm_accel.codegen.pointwise import pointwise_bands
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, aligned
+from targets.gemm_accel.codegen.separable import Separable
+from targets.gemm_accel.codegen.separable_choice import separable_of
 from targets.gemm_accel.codegen.steps import needs_of
 from targets.gemm_accel.codegen.tiles import Placed
 from targets.gemm_accel.codegen.views import View, dense_view
@@ -31,13 +34,15 @@ part of the chain's space."""
 @dataclass(frozen=True, eq=False)
 class Chain:
     """Kernels that run in `count` bands. `passed` are the buffers that stay on chip between them, of which
-    those of `stored` are written to the DRAM too; `shared` are read by several and loaded once a band."""
+    those of `stored` are written to the DRAM too; `shared` are read by several and loaded once a band. A
+    `separable` convolution has tiles instead, those of the mapping beside it."""
 
     kernels: tuple[Kernel, ...]
     count: int = 1
     passed: frozenset[Buffer] = frozenset()
     stored: frozenset[Buffer] = frozenset()
     shared: frozenset[Buffer] = frozenset()
+    separable: tuple[Separable, DepthwiseMapping] | None = None
 
     @property
     def resident(self) -> frozenset[Buffer]:
@@ -107,6 +112,11 @@ def chains_of(kernels: Sequence[Kernel], config: AcceleratorConfig, space: int) 
     result: list[Chain] = []
     first = 0
     while first < len(kernels):
+        separable = separable_of(kernels[first : first + 3], users.are_two, config, space)
+        if separable is not None:
+            result.append(Chain(separable[0].kernels, passed=separable[0].passed, separable=separable))
+            first += len(separable[0].kernels)
+            continue
         chain, length = Chain((kernels[first],)), 2
         while first + length <= len(kernels):
             longer = _chain(kernels[first : first + length], users, config, space)
@@ -124,6 +134,10 @@ class _Users:
 
     readers: Mapping[Buffer, int]
     writers: Mapping[Buffer, int]
+
+    def are_two(self, buffer: Buffer) -> bool:
+        """Whether one kernel writes the buffer and one reads it, and nothing else."""
+        return buffer.place is Place.INTERMEDIATE and self.writers[buffer] == 1 and self.readers[buffer] == 1
 
 
 def _chain(kernels: Sequence[Kernel], users: _Users, config: AcceleratorConfig, space: int) -> Chain | None:

@@ -2,19 +2,29 @@
 
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.depthwise_mac import choose_mac_tile, emit_mac
-from targets.gemm_accel.codegen.depthwise_toeplitz import choose_toeplitz, emit_toeplitz
+from targets.gemm_accel.codegen.depthwise_patches import Shape
+from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, choose_toeplitz, emit_toeplitz
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Depthwise
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
+from targets.gemm_accel.config import AcceleratorConfig
 
 
 def emit_depthwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> None:
     """The commands of a kernel whose head is a depthwise convolution."""
     assert kernel.head is not None and isinstance(kernel.head.operation, Depthwise)
-    operation, limit = kernel.head.operation, scratchpad.limit - scratchpad.base
-    mac_cycles, tile = choose_mac_tile(kernel, operation, assembly.config, limit)
-    shifted = choose_toeplitz(kernel, operation, assembly.config, limit)
-    if shifted is not None and shifted[0] < mac_cycles:
-        emit_toeplitz(assembly, kernel, operation, scratchpad, shifted[1])
+    operation = kernel.head.operation
+    _, mapping = choose_depthwise(kernel, assembly.config, scratchpad.limit - scratchpad.base)
+    if isinstance(mapping, Mapping):
+        emit_toeplitz(assembly, kernel, operation, scratchpad, mapping)
     else:
-        emit_mac(assembly, kernel, operation, scratchpad, tile)
+        emit_mac(assembly, kernel, operation, scratchpad, mapping)
+
+
+def choose_depthwise(kernel: Kernel, config: AcceleratorConfig, space: int) -> tuple[float, Mapping | Shape]:
+    """The estimated cycles in `space` bytes of the scratchpad, and the mapping by gemms or the tile by
+    multiply-accumulates that takes so few."""
+    assert kernel.head is not None and isinstance(kernel.head.operation, Depthwise)
+    cycles, tile = choose_mac_tile(kernel, kernel.head.operation, config, space)
+    shifted = choose_toeplitz(kernel, kernel.head.operation, config, space)
+    return shifted if shifted is not None and shifted[0] < cycles else (cycles, tile)

@@ -4,7 +4,7 @@ A tile is [image, rows, columns, channels] of the output. Its patch, halo and pa
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.assembly import Assembly
@@ -18,40 +18,49 @@ from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
 Shape = tuple[int, int, int, int]
+Produce = Callable[[Sequence[Range], Placed], None]
+"""Puts a patch, ranges of the padded input, into its place in the scratchpad."""
 
 
 @dataclass(frozen=True)
 class Patches:
     """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its
     patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0; its first
-    `skipped_pixels` are left out."""
+    `skipped_pixels` are left out. A patch is loaded, or made by `produce` where that is given."""
 
     operation: Depthwise
     view: View
     slots: Slots
     row_pixels: int = 0
     skipped_pixels: int = 0
+    produce: Produce | None = None
 
-    def place(self, assembly: Assembly, ranges: Sequence[Range]) -> Placed:
-        """The patch of a tile in the scratchpad, loaded unless it is there."""
+    def ranges(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
+        """The part of the padded input that a tile's patch is."""
         window = self.operation.window
         image, rows, columns, channels = ranges
         first, stop = _input_range(
             columns, window.strides[1], span(self.operation, 1, columns[1] - columns[0])
         )
-        patch = (
+        return (
             image,
             _input_range(rows, window.strides[0], span(self.operation, 0, rows[1] - rows[0])),
             (first + self.skipped_pixels, stop),
             channels,
         )
+
+    def place(self, assembly: Assembly, ranges: Sequence[Range]) -> Placed:
+        """The patch of a tile in the scratchpad, brought there unless it is there."""
+        patch = self.ranges(ranges)
         element = self.view.buffer.element_bytes
         _, _, width, count = counts_of(patch)
         width = max(width, self.row_pixels)
         address, present = self.slots.place(patch)
         strides = (0, width * count * element, count * element, element)
         placed = Placed(address, self.view.buffer.dtype, strides)
-        if not present:
+        if not present and self.produce is not None:
+            self.produce(patch, placed)
+        elif not present:
             assembly.load(self.view, patch, placed)
         return placed
 

@@ -11,7 +11,7 @@ begins and ends at pixels of the image: a row of 7 pixels under a kernel of 5 th
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.depthwise_patches import (
     Patches,
+    Produce,
     Shape,
     candidates,
     padded_input,
@@ -72,7 +73,9 @@ class _Phase:
 
 
 @dataclass(frozen=True)
-class _Tiles:
+class Tiles:
+    """What all tiles of a kernel share. `sums` are the accumulators that they take in turn."""
+
     kernel: Kernel
     operation: Depthwise
     mapping: Mapping
@@ -81,6 +84,7 @@ class _Tiles:
     weight_slots: tuple[Slots, ...]
     scale_slots: Slots
     places: Places
+    sums: tuple[int, int]
 
 
 Pending = deque[tuple[int, Callable[[], None]]]
@@ -91,22 +95,29 @@ def choose_toeplitz(
     kernel: Kernel, operation: Depthwise, config: AcceleratorConfig, limit: int
 ) -> tuple[float, Mapping] | None:
     """The mapping of least estimated cycles among those that fit, with these cycles; None when none fits."""
-    needs = needs_of(kernel)
     best: tuple[float, Mapping] | None = None
+    for channel_cycles, mapping in toeplitz_mappings(operation, config, needs_of(kernel).bytes, limit):
+        cycles = _estimated_cycles(operation, mapping.tile, channel_cycles, config)
+        if best is None or cycles < best[0]:
+            best = (cycles, mapping)
+    return best
+
+
+def toeplitz_mappings(
+    operation: Depthwise, config: AcceleratorConfig, other_bytes: Callable[[Shape], int], limit: int
+) -> Iterator[tuple[float, Mapping]]:
+    """For each tile that fits beside `other_bytes` into `limit` bytes: the array's cycles for one of its channels, and
+    the mapping with which it takes so few."""
     counts: dict[tuple[int, int], tuple[float, Mapping]] = {}
     for tile in candidates(operation, config):
-        if 2 * _patch_bytes(operation, Mapping(tile, tile[2], False)) + needs.bytes(tile) > limit:
+        if 2 * _patch_bytes(operation, Mapping(tile, tile[2], False)) + other_bytes(tile) > limit:
             continue
         if tile[1:3] not in counts:
             counts[tile[1:3]] = _best_outputs(operation, tile, config)
         channel_cycles, mapping = counts[tile[1:3]]
         mapping = replace(mapping, tile=tile)
-        if _bytes(operation, mapping) + needs.bytes(tile) > limit:
-            continue
-        cycles = _estimated_cycles(operation, tile, channel_cycles, config)
-        if best is None or cycles < best[0]:
-            best = (cycles, mapping)
-    return best
+        if _bytes(operation, mapping) + other_bytes(tile) <= limit:
+            yield channel_cycles, mapping
 
 
 def _best_outputs(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> tuple[float, Mapping]:
@@ -235,7 +246,8 @@ def emit_toeplitz(
     assembly: Assembly, kernel: Kernel, operation: Depthwise, scratchpad: Scratchpad, mapping: Mapping
 ) -> None:
     """The commands of a kernel whose head is a depthwise convolution."""
-    tiles = _prepare(needs_of(kernel), operation, scratchpad, mapping)
+    halves = (0, assembly.config.accumulator_entries // 2)
+    tiles = prepare_tiles(needs_of(kernel), operation, scratchpad, mapping, halves)
     batch, height, width, channels = depthwise_shape(operation)
     pending: Pending = deque()
     # channels are the outer loop: their weights stay while the image passes
@@ -244,30 +256,46 @@ def emit_toeplitz(
         # the tile before the last has the places that this one takes
         while pending and pending[0][0] < number - 1:
             pending.popleft()[1]()
-        _emit_tile(assembly, tiles, (*rest, channel_range), number, pending)
+        emit_tile(assembly, tiles, (*rest, channel_range), number, pending)
     for _, emit in pending:
         emit()
 
 
-def _prepare(needs: Needs, operation: Depthwise, scratchpad: Scratchpad, mapping: Mapping) -> _Tiles:
+def prepare_tiles(
+    needs: Needs,
+    operation: Depthwise,
+    scratchpad: Scratchpad,
+    mapping: Mapping,
+    sums: tuple[int, int],
+    produce: Produce | None = None,
+) -> Tiles:
+    """Takes the space that the tiles of a mapping need; `produce` makes the patches where they are not loaded."""
     channels, phases = mapping.tile[3], _phases(operation, mapping)
     slots = scratchpad.slots(_patch_bytes(operation, mapping), 2)
     skipped = _skipped_pixels(operation, mapping)
-    return _Tiles(
+    return Tiles(
         needs.kernel,
         operation,
         mapping,
-        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping), skipped),
+        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping), skipped, produce),
         phases,
         tuple(scratchpad.slots(phase.bytes(channels), 2) for phase in phases),
         scratchpad.slots(channels * SCALE_BYTES, 2),
         needs.reserve(scratchpad, mapping.tile),
+        sums,
     )
 
 
-def _emit_tile(
-    assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range], number: int, pending: Pending
+def emit_tile(
+    assembly: Assembly,
+    tiles: Tiles,
+    ranges: Sequence[Range],
+    number: int,
+    pending: Pending,
+    resident: dict[int, Placed] | None = None,
 ) -> None:
+    """Tile `number` of the output. Its drains go to `pending`, of which some of earlier ones are emitted; the values of
+    `resident` have a place already, where they stay."""
     kernel = tiles.kernel
     assembly.layer = kernel.layer
     _, rows, columns, channels = counts_of(ranges)
@@ -275,8 +303,8 @@ def _emit_tile(
     scale = _place_scale(assembly, tiles, ranges[3])
     patch = tiles.patches.place(assembly, ranges)
     views = tiles.places.load_views(assembly, ranges)
-    values = tiles.places.place_values(ranges)
-    base = (number % 2) * (assembly.config.accumulator_entries // 2)
+    values = {**tiles.places.place_values(ranges), **(resident or {})}
+    base = tiles.sums[number % 2]
     mapping = replace(tiles.mapping, tile=(1, rows, columns, channels))
     for channel in range(channels):
         for block in _blocks(mapping):
@@ -290,10 +318,11 @@ def _emit_tile(
             pending.append((number, drain))
             while len(pending) > LAG:
                 pending.popleft()[1]()
-    pending.append((number, lambda: store_values(assembly, kernel, ranges, values)))
+    if resident is None:
+        pending.append((number, lambda: store_values(assembly, kernel, ranges, values)))
 
 
-def _place_weights(assembly: Assembly, tiles: _Tiles, channels: Range) -> list[int]:
+def _place_weights(assembly: Assembly, tiles: Tiles, channels: Range) -> list[int]:
     """The weights of each phase between zeros."""
     addresses = []
     for phase, slots in zip(tiles.phases, tiles.weight_slots, strict=True):
@@ -314,7 +343,7 @@ def _zeros_before(mapping: Mapping, phase: _Phase) -> int:
     return min(mapping.outputs - 1, phase.pitch - phase.columns)
 
 
-def _place_scale(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
+def _place_scale(assembly: Assembly, tiles: Tiles, channels: Range) -> int:
     """Bias, multiplier and shift of one channel after the other."""
     address, present = tiles.scale_slots.place(channels)
     if not present:
@@ -326,7 +355,7 @@ def _place_scale(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
 
 def _emit_products(
     assembly: Assembly,
-    tiles: _Tiles,
+    tiles: Tiles,
     patch: Placed,
     weights: Sequence[int],
     channel: int,
@@ -357,7 +386,7 @@ def _emit_products(
 
 def _drain(
     assembly: Assembly,
-    tiles: _Tiles,
+    tiles: Tiles,
     sums: int,
     rows: int,
     block: Range,

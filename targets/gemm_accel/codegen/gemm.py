@@ -11,6 +11,7 @@ from targets.gemm_accel.codegen.beats import beats_per_element
 from targets.gemm_accel.codegen.buffers import BYTES, Buffer
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
+from targets.gemm_accel.codegen.pipeline import pipelined_cycles
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tile_choice import choose_tile
@@ -48,13 +49,7 @@ def emit_gemm(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> Non
     """The commands of a kernel whose head is a gemm."""
     assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
     gemm, needs = kernel.head.operation, needs_of(kernel)
-    shape = _shape(assembly.config, kernel, gemm)
-    tile = choose_tile(
-        shape,
-        assembly.config.accumulator_entries,
-        scratchpad.limit - scratchpad.base,
-        lambda m, n: needs.bytes((1, m, n)),
-    )
+    shape, tile = _choose(kernel, assembly.config, scratchpad.limit - scratchpad.base)
     tiles = _prepare(assembly, needs, gemm, scratchpad, shape, tile)
     rows, columns = _ranges(shape.m, tile.m), _ranges(shape.n, tile.n)
     number = 0
@@ -66,6 +61,18 @@ def emit_gemm(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -> Non
         for row_range, column_range in order:
             _emit_tile(assembly, tiles, group, row_range, column_range, number)
             number += 1
+
+
+def gemm_cycles(kernel: Kernel, config: AcceleratorConfig, space: int) -> float:
+    """Estimated cycles of a kernel whose head is a gemm, in `space` bytes of the scratchpad."""
+    return pipelined_cycles(*_choose(kernel, config, space))
+
+
+def _choose(kernel: Kernel, config: AcceleratorConfig, space: int) -> tuple[GemmShape, GemmTile]:
+    assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
+    needs, shape = needs_of(kernel), _shape(config, kernel, kernel.head.operation)
+    entries = config.accumulator_entries
+    return shape, choose_tile(shape, entries, space, lambda m, n: needs.bytes((1, m, n)))
 
 
 def gemm_bands(

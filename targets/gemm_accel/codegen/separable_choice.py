@@ -1,0 +1,170 @@
+"""Which products run together with a depthwise convolution, and in which tiles: what takes the fewest estimated cycles."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from targets.gemm_accel.codegen.beats import beats_per_element
+from targets.gemm_accel.codegen.buffers import Buffer
+from targets.gemm_accel.codegen.depthwise import choose_depthwise
+from targets.gemm_accel.codegen.depthwise_patches import Shape, patch_extents, tile_count, transfer_cycles
+from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, toeplitz_mappings
+from targets.gemm_accel.codegen.gemm import gemm_cycles
+from targets.gemm_accel.codegen.kernels import Kernel
+from targets.gemm_accel.codegen.nodes import Depthwise, Gemm
+from targets.gemm_accel.codegen.scratchpad import aligned
+from targets.gemm_accel.codegen.separable import Separable, gemm_of, separables, stored_views
+from targets.gemm_accel.codegen.steps import Needs, needs_of
+from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES
+from targets.gemm_accel.config import AcceleratorConfig
+
+
+def separable_of(
+    kernels: Sequence[Kernel], is_passed: Callable[[Buffer], bool], config: AcceleratorConfig, space: int
+) -> tuple[Separable, Mapping] | None:
+    """What of the first kernels is faster together than one after the other in `space` bytes each; None where nothing is.
+
+    `is_passed` says of a buffer whether one kernel alone writes it and one alone reads it.
+    """
+    alone: dict[Kernel, float] = {}
+    best: tuple[float, Separable, Mapping] | None = None
+    for separable in separables(kernels, is_passed):
+        chosen = _Estimate(separable, config).best()
+        if chosen is None:
+            continue
+        for kernel in separable.kernels:
+            if kernel not in alone:
+                alone[kernel] = _cycles_alone(kernel, config, space)
+        saved = sum(alone[kernel] for kernel in separable.kernels) - chosen[0]
+        if saved > 0 and (best is None or saved > best[0]):
+            best = (saved, separable, chosen[1])
+    return None if best is None else best[1:]
+
+
+def _cycles_alone(kernel: Kernel, config: AcceleratorConfig, space: int) -> float:
+    if kernel.head is not None and isinstance(kernel.head.operation, Gemm):
+        return gemm_cycles(kernel, config, space)
+    return choose_depthwise(kernel, config, space)[0]
+
+
+def image_patch(operation: Depthwise, tile: Shape) -> tuple[int, int]:
+    """The rows and columns of the image, without padding, that a tile's patch holds at most."""
+    rows, columns = patch_extents(operation, tile)
+    return min(rows, operation.x.shape[2]), min(columns, operation.x.shape[3])
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The accumulators, two places each that are taken in turn; the product before has as many as are left."""
+
+    depthwise: tuple[int, int]
+    behind: tuple[int, int]
+    before: tuple[int, int]
+    before_count: int
+
+
+def sums_of(separable: Separable, tile: Shape, config: AcceleratorConfig) -> Sums | None:
+    """Where the sums of a tile lie; None when there are too few accumulators."""
+    _, rows, columns, block = tile
+    own = rows * columns * block
+    behind = rows * columns * gemm_of(separable.behind).b.shape[2] if separable.behind else 0
+    first = 2 * (own + behind)
+    left = (config.accumulator_entries - first) // 2
+    least = 0 if separable.before is None else image_patch(separable.operation, tile)[1] * block
+    if left < least:
+        return None
+    return Sums((0, own), (2 * own, 2 * own + behind), (first, first + left), left)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A product with a constant: rows, depth and columns, how often A streams, bytes of elements, what its steps keep."""
+
+    depth: int
+    columns: int
+    streams: int
+    a_bytes: int
+    b_bytes: int
+    needs: Needs
+
+    def array_cycles(self, pixels: int, columns: int, config: AcceleratorConfig) -> int:
+        """The array's cycles for so many rows and columns."""
+        blocks = math.ceil(self.depth / config.rows) * math.ceil(columns / config.columns)
+        return blocks * max(pixels * self.streams, config.rows)
+
+    def constant_bytes(self, columns: int) -> int:
+        """The scratchpad for the constant and the scales of so many columns."""
+        return aligned(self.depth * columns * self.b_bytes) + aligned(columns * SCALE_BYTES)
+
+
+def _product(kernel: Kernel, shape: Kernel, passed: frozenset[Buffer]) -> _Product:
+    gemm = gemm_of(kernel)
+    _, depth, columns = gemm.b.shape
+    streams = 2 if gemm.a.buffer.dtype == "int32" else 1
+    sizes = gemm.a.buffer.element_bytes, gemm.b.buffer.element_bytes
+    return _Product(depth, columns, streams, *sizes, needs_of(shape, passed))
+
+
+class _Estimate:
+    """What the tiles of a separable convolution take, for any tile."""
+
+    def __init__(self, separable: Separable, config: AcceleratorConfig) -> None:
+        self._separable, self._config = separable, config
+        self._operation = operation = separable.operation
+        self._channels, passed = int(operation.weights.shape[1]), separable.passed
+        self._needs, width = needs_of(separable.depthwise, passed), config.dram_bytes_per_cycle
+        self._before = self._behind = None
+        if separable.before is not None:
+            self._before = _product(separable.before, separable.before, passed)
+            self._load_beats = beats_per_element(gemm_of(separable.before).a, width)
+        if separable.behind is not None and separable.behind_image is not None:
+            self._behind = _product(separable.behind, separable.behind_image, passed)
+            moved = [*separable.behind.views(), *stored_views(separable.behind)]
+            self._store_beats = sum(beats_per_element(view, width) for view in moved)
+
+    def best(self) -> tuple[float, Mapping] | None:
+        """The fewest cycles, and the mapping of the depthwise convolution that takes them; None when no tile fits."""
+        best: tuple[float, Mapping] | None = None
+        space = self._config.scratchpad_bytes
+        for channel_cycles, mapping in toeplitz_mappings(self._operation, self._config, self._bytes, space):
+            cycles = self._cycles(mapping.tile, channel_cycles)
+            if (best is None or cycles < best[0]) and sums_of(self._separable, mapping.tile, self._config):
+                best = (cycles, mapping)
+        return best
+
+    def _bytes(self, tile: Shape) -> int:
+        """The scratchpad for all but the patch, the weights and the scales of the depthwise convolution."""
+        _, rows, columns, block = tile
+        total = self._needs.bytes(tile)
+        if self._before is not None:
+            before, pixels = self._before, math.prod(image_patch(self._operation, tile))
+            total += 2 * (aligned(pixels * before.depth * before.a_bytes) + before.constant_bytes(block))
+            total += SCALE_BYTES + before.needs.bytes((1, pixels, block))
+        if self._behind is not None:
+            behind = self._behind
+            total += 2 * aligned(rows * columns * behind.depth * behind.a_bytes)
+            total += behind.constant_bytes(behind.columns) + behind.needs.bytes((*tile[:3], behind.columns))
+        return total
+
+    def _cycles(self, tile: Shape, channel_cycles: float) -> float:
+        """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load and the
+        last one's store add."""
+        (_, rows, columns, block), config, channels = tile, self._config, self._channels
+        tiles = tile_count(self._operation, (1, rows, columns, channels))
+        blocks = math.ceil(channels / block)
+        array = channels * channel_cycles + COMMAND_CYCLES * blocks
+        drain = channels * rows * math.ceil(columns / config.columns)
+        load, store = (cycles * blocks for cycles in transfer_cycles(self._operation, tile, config))
+        weights = channels * (self._operation.window.kernel[0] + SCALE_BYTES / config.dram_bytes_per_cycle)
+        if self._before is not None:
+            before, pixels = self._before, math.prod(image_patch(self._operation, tile))
+            array += blocks * before.array_cycles(pixels, block, config)
+            drain += blocks * math.ceil(block / config.columns) * pixels
+            load = pixels * before.depth * self._load_beats
+            weights += blocks * before.constant_bytes(block) / config.dram_bytes_per_cycle
+        if self._behind is not None:
+            behind, pixels = self._behind, rows * columns
+            array += behind.array_cycles(pixels, behind.columns, config)
+            drain += math.ceil(behind.columns / config.columns) * pixels
+            store = pixels * behind.columns * self._store_beats
+        return tiles * max(array, drain, load + store + weights) + load + store
