@@ -81,7 +81,10 @@ def _with_range_keeping(main: relax.Function, ranges: dict[str, TensorRange]) ->
     for binding in bindings_of(main):
         call = isinstance(binding.value, relax.Call)
         if call and _is_float(binding.var) and binding.var.name not in ranges:
-            ranges[binding.var.name] = range_of(binding.value.args[0], ranges)
+            source = binding.value.args[0]
+            is_tensor = isinstance(source, relax.Var | ir.GenericConst)
+            # what is made of no tensor and was not measured has no elements, and any range
+            ranges[binding.var.name] = range_of(source, ranges) if is_tensor else TensorRange(0.0, 0.0)
     return ranges
 
 

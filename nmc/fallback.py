@@ -6,7 +6,7 @@ from tvm import ir, relax
 
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
-from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of
+from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of, shape_of
 
 HEAVY = frozenset({"relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d", "relax.einsum"})
 
@@ -34,6 +34,8 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
         if not isinstance(value, relax.Call):
             continue
         name = callee_name(module, value)
+        if isinstance(value.ty, relax.TensorType) and 0 in shape_of(value):
+            continue  # nothing is computed for a tensor without elements
         if name in (QUANTISE, DEQUANTISE) or name.startswith(CODEGEN + "_"):
             continue
         floats = _touches_floats(binding)

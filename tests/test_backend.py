@@ -33,7 +33,14 @@ def test_a_sample_of_the_standards_cases_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["attention_3d_causal", "clip_example", "gru_defaults", "logsoftmax_example_1"]
+    "name",
+    [
+        "attention_3d_causal",
+        "causal_conv_with_state_kernel_size_one",  # one of its outputs has no elements
+        "clip_example",
+        "gru_defaults",
+        "logsoftmax_example_1",
+    ],
 )
 def test_a_sample_of_the_standards_cases_passes_on_the_accelerator(name: str) -> None:
     case = CASES[f"test_{name}"]
