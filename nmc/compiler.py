@@ -25,7 +25,7 @@ from nmc.quant.formats import TensorFormat, TensorRange
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
-from passes.formats import plan_formats
+from passes.formats import NARROW_BITS, plan_formats
 from passes.linearise import Fit, FittedTable, linearise
 from passes.narrow_products import NarrowProducts
 from passes.partition import partition
@@ -36,6 +36,10 @@ from targets.gemm_accel.codegen import CompiledRegion, compile_region
 from targets.gemm_accel.config import AcceleratorConfig, load_config
 
 Progress = Callable[[str], None]
+
+AIM = 0.25
+"""The error of a table, in steps of a 16-bit result, below which further entries are not worth loading: rounding the result
+adds half a step."""
 
 
 @dataclass(frozen=True)
@@ -229,11 +233,20 @@ def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
     fitted: dict[object, Table] = {}
 
     def fit(
-        function: str, parameters: Mapping[str, float], span: TensorRange, form: TensorFormat, argument: str
+        function: str,
+        parameters: Mapping[str, float],
+        span: TensorRange,
+        form: TensorFormat,
+        argument: str,
+        result: TensorFormat,
     ) -> Table:
         histogram = arguments.histogram(argument, span.low, span.high) if options.pwl_weighted else None
         own = argument if histogram is not None else ""
-        key = (function, tuple(sorted(parameters.items())), span, form, own)
+        # a result of more bits than others keeps decades
+        relative = result.bits > NARROW_BITS
+        chosen = relative or options.pwl_weighted or options.pwl_segments or options.pwl_max_error
+        enough = 0.0 if chosen else AIM * result.scale
+        key = (function, tuple(sorted(parameters.items())), span, form, own, relative, enough)
         if key not in fitted:
             fitted[key] = fit_table(
                 function,
@@ -247,6 +260,8 @@ def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
                 input_step=form.scale,
                 input_bits=form.bits,
                 histogram=histogram,
+                relative=relative,
+                enough=enough,
             )
         return fitted[key]
 

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 FORMAT = "nmc-package"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised by one whenever an older nmc could misread what a newer one writes."""
 
 
@@ -86,6 +86,8 @@ class Table:
     """Of the values that calibration saw: how many lie outside the fitted range."""
     max_error: float
     mean_error: float
+    error_steps: float
+    """The largest error over the fitted range, in steps of a 16-bit result; rounding the result adds half a step."""
 
 
 @dataclass(frozen=True)

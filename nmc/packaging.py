@@ -152,6 +152,7 @@ def _table(fitted: FittedTable) -> manifest.Table:
         outside_share=fitted.outside,
         max_error=float(table.max_error),
         mean_error=float(table.mean_error),
+        error_steps=float(table.max_error) / fitted.step,
     )
 
 

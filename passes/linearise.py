@@ -15,7 +15,7 @@ from tvm import ir, relax
 from nmc.pwl.functions import Function, function_named
 from nmc.pwl.table import Table
 from nmc.quant.formats import TensorFormat, TensorRange
-from passes.formats import HEADROOM
+from passes.formats import HEADROOM, NARROW_BITS
 from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
@@ -27,8 +27,9 @@ MARGIN = 2.0**-6
 PROBES = 129
 """At how many places a function is compared with a limit."""
 
-Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str], Table]
-"""Fits a table for a function with parameters, over a range, for an argument of a format and of this name."""
+Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str, TensorFormat], Table]
+"""Fits a table for a function with parameters, over a range, for an argument of a format and of this name and for a result
+of a format."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class FittedTable:
     argument: str
     table: Table
     seen: TensorRange
+    step: float
+    """The step of the result if it has 16 bits, and of 16 bits for its range if it has more."""
     outside: float = 0.0
     """The share of the argument's values on calibration data that lie outside the fitted range."""
 
@@ -61,8 +64,10 @@ def linearise(
             span = growing_range(ranges[argument], span)
         elif named.tails == (None, None) and not (named.octaves or named.pieces):
             span = ordinary_range(named, ranges[argument], span)
-        table = fit(function, parameters, span, formats[argument], argument)
-        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument])
+        result = formats[binding.var.name]
+        table = fit(function, parameters, span, formats[argument], argument, result)
+        step = result.scale * 2.0 ** max(result.bits - NARROW_BITS, 0)
+        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument], step)
         return float_pwl(emitter, value.args[0], table)
 
     return rebuild(module, visit), tables

@@ -30,7 +30,9 @@ Range = Annotated[
 Addressing = Annotated[
     str | None,
     typer.Option(
-        metavar="uniform|octave|breakpoints", help="Default: what suits the function.", show_default=False
+        metavar="uniform|octave|breakpoints|blocks|octave-blocks",
+        help="Default: what suits the function.",
+        show_default=False,
     ),
 ]
 Parameters = Annotated[

@@ -28,7 +28,7 @@ def is_signed(problem: Problem) -> bool:
 
 def spans_octaves(problem: Problem, octaves: float) -> bool:
     """Whether the largest magnitude of the range is more than 2^octaves times the smallest."""
-    smallest, largest = _magnitudes(problem)
+    smallest, largest = magnitudes(problem)
     return is_signed(problem) or largest > smallest * 2.0**octaves
 
 
@@ -38,7 +38,7 @@ def octave_segments(problem: Problem, count: int) -> Segments:
     When the range begins at 0 and the function is finite there, the first segment reaches down to 0, and
     where the octaves begin is chosen for the least error.
     """
-    smallest, largest = _magnitudes(problem)
+    smallest, largest = magnitudes(problem)
     if problem.lo > 0 or is_signed(problem):
         return _from_octave(problem, count, smallest, largest)
     best = _from_octave(problem, count, smallest, largest)
@@ -60,17 +60,25 @@ def _from_octave(problem: Problem, count: int, smallest: float, largest: float) 
     unit = problem.input_step or 1.0
     budget = max(count // 2, 1) if signed else count
     e_min, bits, half = _layout(smallest / unit, largest / unit, budget)
-    from_zero = problem.lo <= 0 and not signed
     e_min, half = _with_margin(problem, e_min, bits, half, budget)
     j = np.arange(half + 1)
     edges = unit * np.ldexp(1.0 + (j & ((1 << bits) - 1)) / (1 << bits), e_min + (j >> bits))
+    unfitted = Segments("octave", *5 * (edges,), e_min=e_min, mantissa_bits=bits, signed=signed)
+    return on_magnitudes(problem, edges, smallest, unfitted)
+
+
+def on_magnitudes(problem: Problem, edges: FloatArray, smallest: float, addressing: Segments) -> Segments:
+    """Segments between `edges`, magnitudes in ascending order, for one half-line or both, with the addressing of the last
+    argument; the first segment begins at `smallest` where the range does not hold 0.
+    """
+    from_zero = problem.lo <= 0 and not addressing.signed
     left, right = edges[:-1].copy(), edges[1:]
     left[0] = max(problem.lo, 0.0) if from_zero else min(edges[0], smallest)
-    segments = Segments(
-        "octave", edges[1:-1], left, right, left, left, e_min=e_min, mantissa_bits=bits, signed=signed
+    segments = replace(
+        addressing, boundaries=edges[1:-1], left=left, right=right, slopes=left, intercepts=left
     )
     positive = _with_lines(problem, segments, +1.0)
-    if not signed:
+    if not segments.signed:
         return positive
     negative = _with_lines(problem, segments, -1.0)
     # A magnitude on a boundary belongs to the wider segment, which for negative x lies below the boundary.
@@ -99,7 +107,7 @@ def _with_margin(problem: Problem, e_min: int, bits: int, half: int, budget: int
     return e_min - below, half + (spare << bits)
 
 
-def _magnitudes(problem: Problem) -> tuple[float, float]:
+def magnitudes(problem: Problem) -> tuple[float, float]:
     """The smallest magnitude above zero and the largest one that the range holds."""
     lo, hi = problem.lo, problem.hi
     largest = max(abs(lo), abs(hi)) if is_signed(problem) else hi

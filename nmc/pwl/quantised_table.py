@@ -24,6 +24,8 @@ INTERCEPT_MAGNITUDE_BITS = 46
 """|intercept| + half < 2^46; a wide input times a slope is as small, so their sum fits 48 bits."""
 EXACT_BITS = 48
 """Whole numbers of this many bits are exact as float64."""
+NO_BLOCKS = np.zeros((0, 3), np.int32)
+"""What a table whose blocks are not divided has for `blocks`."""
 EXHAUSTIVE_BITS = 16
 """Inputs up to this width are fitted and measured on every integer, wider ones on samples of each segment."""
 
@@ -34,9 +36,10 @@ class QuantisedTable:
 
     slopes int16, intercepts int64, shifts uint8, all [entries]; half is 2^(shift-1), or 0. Uniform addressing
     uses `origin` and `shift`; octaves `e_min`, `mantissa_bits` and `signed`; breakpoints the sorted int32
-    `breakpoints` [entries-1]. Fields after `output_bits` are for reports: errors are in real units, rounding
-    of the output included, over the integers of the range fitted; `table_max_error` is the real-valued
-    table's part of it. `clipped_slopes` counts segments too steep to store, wrong but in their middle.
+    `breakpoints` [entries-1]; divided blocks the int32 `blocks` [n, 3]: first entry, shift and segments of each.
+    Fields after `blocks` are for reports: errors are in real units, rounding of the output included, over the
+    integers of the range fitted; `table_max_error` is the real-valued table's part of it. `clipped_slopes` counts
+    segments too steep to store, wrong but in their middle.
     """
 
     addressing: str
@@ -50,6 +53,7 @@ class QuantisedTable:
     intercepts: NDArray[np.int64]
     shifts: NDArray[np.uint8]
     output_bits: int
+    blocks: NDArray[np.int32] = field(default_factory=lambda: NO_BLOCKS)
     input_bits: int = 16
     function: Function | None = None
     lo: float = 0.0
@@ -72,6 +76,12 @@ class QuantisedTable:
             return fixed_point.uniform_address(x, self.origin, self.shift, self.entries)
         if self.addressing == "octave":
             return fixed_point.octave_address(x, self.e_min, self.mantissa_bits, self.entries, self.signed)
+        if self.addressing == "blocks":
+            return fixed_point.block_address(x, self.origin, self.shift, self.blocks)
+        if self.addressing == "octave-blocks":
+            return fixed_point.octave_block_address(
+                x, self.e_min, self.mantissa_bits, self.blocks, self.signed
+            )
         return fixed_point.breakpoint_address(x, self.breakpoints)
 
     def __call__(self, x: ArrayLike) -> NDArray[np.int64]:
@@ -106,6 +116,7 @@ def quantise_table(
         mantissa_bits=table.mantissa_bits,
         signed=table.signed,
         breakpoints=breakpoints,
+        blocks=addressing.blocks,
         slopes=slopes,
         intercepts=intercepts,
         shifts=shifts,
@@ -128,7 +139,7 @@ def quantise_table(
     line = table.slopes[order][index] * real[holds] + table.intercepts[order][index]
     aim = np.where((np.isinf(left) | np.isinf(right))[index], line, wanted)
     intercepts = _centred_intercepts(rounded, x, index, aim / output_scale)
-    for array in (breakpoints, slopes, intercepts, shifts):
+    for array in (breakpoints, addressing.blocks, slopes, intercepts, shifts):
         array.setflags(write=False)
     return _measured(replace(rounded, intercepts=intercepts), x, wanted, weight)
 
@@ -165,6 +176,7 @@ class _Addressing:
     origin: int = 0
     shift: int = 0
     breakpoints: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    blocks: NDArray[np.int32] = field(default_factory=lambda: NO_BLOCKS)
 
 
 def _addressing(table: "Table", scale: float, bits: int) -> _Addressing:
@@ -192,13 +204,30 @@ def _addressing(table: "Table", scale: float, bits: int) -> _Addressing:
             f"{table.function}: {table.addressing} segments were not fitted for {bits}-bit inputs of scale "
             f"{scale:g}; give fit_table input_step={scale:g} and input_bits={bits}"
         )
-    if table.addressing == "uniform":
-        return _Addressing(ascending, round(table.origin / scale), round(np.log2(table.width / scale)))
+    if table.addressing in ("uniform", "blocks"):
+        shift = round(np.log2(table.width / scale))
+        blocks = _directory(table.blocks, np.full(len(table.blocks), shift), signed=False)
+        return _Addressing(ascending, round(table.origin / scale), shift, blocks=blocks)
     # A signed table has the segments of x >= 0 first and then those of x < 0, both by growing magnitude.
     half = table.entries // 2
-    return _Addressing(
-        np.concatenate([ascending[half:], ascending[:half][::-1]]) if table.signed else ascending
+    order = np.concatenate([ascending[half:], ascending[:half][::-1]]) if table.signed else ascending
+    widths = np.maximum(
+        table.e_min + (np.arange(len(table.blocks)) >> table.mantissa_bits) - table.mantissa_bits, 0
     )
+    return _Addressing(order, blocks=_directory(table.blocks, widths, table.signed))
+
+
+def _directory(
+    blocks: tuple[tuple[int, int], ...], widths: NDArray[np.int64], signed: bool
+) -> NDArray[np.int32]:
+    """First entry, shift and segments [n, 3] of divided blocks of 2^width integers, those of x < 0 last if signed."""
+    if not blocks:
+        return NO_BLOCKS
+    bits, segments = np.array(blocks, np.int64).T
+    rows = np.stack([np.cumsum(segments) - segments, widths - bits, segments], axis=1)
+    if signed:
+        rows = np.concatenate([rows, rows + np.array([segments.sum(), 0, 0])])
+    return rows.astype(np.int32)
 
 
 def _integer_lines(

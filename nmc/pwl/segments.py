@@ -14,6 +14,8 @@ MAXIMUM_ENTRIES = 256
 """Entries of the accelerator's table memory."""
 MAXIMUM_BREAKPOINT_ENTRIES = 64
 """Segments that the comparator tree can tell apart."""
+MAXIMUM_BLOCKS = 32
+"""Blocks, each divided by a power of two of its own, that the address unit holds the divisions of."""
 
 _ENDS = 2.0 ** -np.arange(2.0, 22.0)
 SAMPLE_FRACTIONS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 33), _ENDS, 1.0 - _ENDS]))
@@ -27,7 +29,8 @@ class Problem:
 
     `input_step` is the input's scale, when boundaries must fall on its integers of `input_bits` bits.
     `density` is the probability density of the argument, when expected squared error counts instead of
-    maximum error.
+    maximum error. `relative` tells that the result's relative accuracy matters, too: its format keeps decades.
+    Where the error is below `enough`, further entries are not worth their place.
     """
 
     function: Function
@@ -38,6 +41,8 @@ class Problem:
     input_step: float | None = None
     input_bits: int = 16
     density: Callable[[FloatArray], FloatArray] | None = None
+    relative: bool = False
+    enough: float = 0.0
 
     def reserves(self, count: int, least: int) -> tuple[bool, bool]:
         """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi.
@@ -58,7 +63,9 @@ class Segments:
 
     `left` and `right` [entries] may be infinite, and outside the fitted range. `boundaries` [entries-1] lie
     between consecutive entries, each belonging to the entry above it. Uniform addressing has `origin` and
-    `width`; octaves have `e_min`, `mantissa_bits` and `signed`.
+    `width`; octaves have `e_min`, `mantissa_bits` and `signed`. Where blocks are divided, `width` is that of a block,
+    and `blocks` holds of each (of each magnitude's, if signed) in how many parts it is divided, as a power of two, and
+    how many of them have entries: the last one goes on to the end.
     """
 
     addressing: str
@@ -72,6 +79,13 @@ class Segments:
     e_min: int = 0
     mantissa_bits: int = 0
     signed: bool = False
+    blocks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stored_bytes(self) -> int:
+        """What a table of these takes in DRAM, less the same header for all: 9 an entry, 4 a breakpoint or a block."""
+        compared = len(self.left) if self.addressing == "breakpoints" else 0
+        return 9 * len(self.left) + 4 * (compared + len(self.blocks) * (1 + self.signed))
 
 
 @dataclass(frozen=True)

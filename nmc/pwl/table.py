@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nmc.pwl.blocks import block_segments, octave_block_segments
 from nmc.pwl.breakpoints import breakpoint_segments, density_of, exact_segments
 from nmc.pwl.curve import trace
 from nmc.pwl.fit import LineRule, chord_lines, minimax_lines, weighted_lines
@@ -16,7 +17,7 @@ from nmc.pwl.quantised_table import SLOPE_LIMIT, QuantisedTable, quantise_table
 from nmc.pwl.segments import MAXIMUM_ENTRIES, Errors, Problem, Segments, errors_of, fitted_range
 from nmc.pwl.uniform import uniform_segments
 
-ADDRESSINGS = ("auto", "uniform", "octave", "breakpoints")
+ADDRESSINGS = ("auto", "uniform", "octave", "breakpoints", "blocks", "octave-blocks")
 MODES = ("minimax", "chord")
 OCTAVES_BEFORE_OCTAVE_ADDRESSING = 3.0
 """An argument that spans more than eight-fold is addressed by octaves when its function prefers them."""
@@ -52,6 +53,7 @@ class Table:
     e_min: int = 0
     mantissa_bits: int = 0
     signed: bool = False
+    blocks: tuple[tuple[int, int], ...] = ()
     input_step: float | None = None
     input_bits: int = 16
 
@@ -105,14 +107,19 @@ def fit_table(
     input_step: float | None = None,
     input_bits: int = 16,
     histogram: Histogram | None = None,
+    relative: bool = False,
+    enough: float = 0.0,
 ) -> Table:
     """The best table of at most `segments` entries for a function on [lo, hi].
 
     A piecewise linear function gets its exact segments. Otherwise `addressing` "auto" takes octaves when the
-    function prefers them and the range spans more than eight-fold, else the addressing with the smaller
-    maximum error (expected squared error with a histogram). `granularity` asks for uniform segments of that
-    width, as in the paper's experiments. `max_error` asks for the fewest entries that meet it; when none
-    does, the best table within `segments` is returned, and its `max_error` tells. `input_step` is the input's
+    function prefers them and the range spans more than eight-fold, and of those, or else of the others, the
+    addressing with the smallest maximum error (expected squared error with a histogram). `relative` keeps octaves
+    from being traded: the result's relative error matters as well as the largest one.
+
+    `granularity` asks for uniform segments of that width, as in the paper's experiments. `max_error` asks for the
+    fewest entries that meet it; when none does, the best table within `segments` is returned, and its `max_error`
+    tells. With `enough`, entries are saved, or memory, where the error stays below that. `input_step` is the input's
     scale: boundaries then fall on its integers, so that the quantised table has the same segments. Raises
     TableError.
     """
@@ -123,7 +130,11 @@ def fit_table(
     if histogram is not None:
         counts, edges = histogram
         density = density_of(np.asarray(counts, np.float64), np.asarray(edges, np.float64))
-    problem = Problem(resolved, lo, hi, _line_rule(mode, density), mode, input_step, input_bits, density)
+    problem = Problem(
+        *(resolved, lo, hi, _line_rule(mode, density), mode, input_step, input_bits, density),
+        relative=relative,
+        enough=enough,
+    )
     if resolved.pieces and addressing in ("auto", "breakpoints"):
         return _table(problem, exact_segments(resolved), Errors(0.0, 0.0, 0.0))
     strategies = _strategies(problem, addressing, granularity)
@@ -144,25 +155,38 @@ def _strategies(problem: Problem, addressing: str, granularity: float | None) ->
         and granularity is None
         and spans_octaves(problem, OCTAVES_BEFORE_OCTAVE_ADDRESSING)
     )
-    if addressing == "octave" or (addressing == "auto" and prefers):
+    divisible = problem.density is None and problem.mode == "minimax"
+    strategies: list[_Strategy] = []
+    if addressing.startswith("octave") or (addressing == "auto" and prefers):
         if problem.hi <= 0 and not is_signed(problem):
             raise TableError(f"{problem.function}: octave addressing needs positive inputs, not {span}")
-        return [lambda count: octave_segments(problem, count)]
+        if addressing != "octave-blocks":
+            strategies.append(lambda count: octave_segments(problem, count))
+        if addressing == "octave-blocks" or (addressing == "auto" and divisible):
+            strategies.append(lambda count: octave_block_segments(problem, count))
+        return strategies
     if both_signs:
         raise TableError(f"{problem.function} has a pole in {span}; use octave addressing")
     curve = trace(problem.function, problem.lo, problem.hi)
-    strategies: list[_Strategy] = []
     if addressing in ("auto", "uniform"):
         strategies.append(lambda count: uniform_segments(problem, curve, count, granularity))
     if addressing == "breakpoints" or (addressing == "auto" and granularity is None):
         strategies.append(lambda count: breakpoint_segments(problem, curve, count))
+    if addressing == "blocks" or (addressing == "auto" and granularity is None and divisible):
+        strategies.append(lambda count: block_segments(problem, curve, count))
     return strategies
 
 
 def _best(problem: Problem, strategies: list[_Strategy], count: int) -> Table:
-    """The table with the least error of those that the strategies make of `count` entries."""
+    """The table with the least error of those that the strategies make of `count` entries; of several whose error is
+    small enough, the one that takes the least memory.
+    """
     candidates = [(made, errors_of(problem, made)) for made in (strategy(count) for strategy in strategies)]
-    chosen, errors = min(candidates, key=lambda candidate: candidate[1].score(problem))
+    met = [candidate for candidate in candidates if candidate[1].maximum <= problem.enough]
+    if met:
+        chosen, errors = min(met, key=lambda candidate: candidate[0].stored_bytes)
+    else:
+        chosen, errors = min(candidates, key=lambda candidate: candidate[1].score(problem))
     return _table(problem, chosen, errors)
 
 
@@ -205,6 +229,7 @@ def _table(problem: Problem, segments: Segments, errors: Errors) -> Table:
         e_min=segments.e_min,
         mantissa_bits=segments.mantissa_bits,
         signed=segments.signed,
+        blocks=segments.blocks,
         input_step=problem.input_step,
         input_bits=problem.input_bits,
         **arrays,

@@ -4,6 +4,7 @@ Widths are powers of two of the input's integers. When the whole range would nee
 may be better spent on the part that bends, with the two outer segments swallowing nearly straight remainders.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +28,17 @@ _PROBES = 130
 
 @dataclass(frozen=True)
 class _Grid:
-    """Integers that stand for the real values offset + integer * step, and the range's ends among them."""
+    """Integers that stand for the real values offset + integer * step, and the range's ends among them.
+
+    `below` and `above` tell whether an entry is kept for what lies outside on that side.
+    """
 
     step: float
     offset: float
     lo: int
     hi: int
+    below: bool
+    above: bool
 
     def real(self, integers: NDArray[np.int64]) -> FloatArray:
         return np.asarray(self.offset + integers * self.step, np.float64)
@@ -43,18 +49,29 @@ def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: fl
 
     With an input step, the granularity is rounded to the nearest power of two of it.
     """
-    grid, shift = _grid(problem, count, granularity)
+    tails = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
     if granularity is not None:
+        grid, shift = _grid(problem, count, granularity, tails)
         return _at_shift(problem, curve, grid, count, shift)
+    return least_of(problem, by_width(problem, curve, count, tails))
+
+
+def by_width(problem: Problem, curve: Curve, count: int, tails: tuple[bool, bool]) -> Iterator[Segments]:
+    """At most `count` segments that cover the range, and then ever narrower ones; `tails` tells where entries are kept."""
+    grid, shift = _grid(problem, count, None, tails)
     # Segments begin at multiples of their width, so that one alone never covers both sides of zero.
     widest = problem.input_bits - 1 if problem.input_step is not None else shift
-    while shift < widest and _blocks(problem, grid, count, shift)[1] > count:
+    while shift < widest and _blocks(problem, grid, shift)[1] > count:
         shift += 1
-    best = _at_shift(problem, curve, grid, count, shift)
+    for narrower in range(shift, -1, -1):
+        yield _at_shift(problem, curve, grid, count, narrower)
+
+
+def least_of(problem: Problem, candidates: Iterator[Segments]) -> Segments:
+    """The last candidate before the error grows again."""
+    best = next(candidates)
     best_error = errors_of(problem, best).score(problem)
-    while shift > 0:
-        shift -= 1
-        tried = _at_shift(problem, curve, grid, count, shift)
+    for tried in candidates:
         error = errors_of(problem, tried).score(problem)
         if error >= best_error:
             break
@@ -62,25 +79,27 @@ def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: fl
     return best
 
 
-def _grid(problem: Problem, count: int, granularity: float | None) -> tuple[_Grid, int]:
+def _grid(
+    problem: Problem, count: int, granularity: float | None, tails: tuple[bool, bool]
+) -> tuple[_Grid, int]:
     """The integer grid, and the shift to begin with."""
     lo, hi, step = problem.lo, problem.hi, problem.input_step
     if step is not None:
         shift = max(0, round(float(np.log2(granularity / step)))) if granularity is not None else 0
-        return _Grid(step, 0.0, round(lo / step), round(hi / step)), shift
+        return _Grid(step, 0.0, round(lo / step), round(hi / step), *tails), shift
     if granularity is not None:
         step = granularity * 2.0**-_VIRTUAL_BITS
         # Ends that are multiples of the granularity must stay so: 0.3 / 0.1 is not 3.
-        return _Grid(step, 0.0, round(lo / step), round(hi / step)), _VIRTUAL_BITS
-    below, above = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
+        return _Grid(step, 0.0, round(lo / step), round(hi / step), *tails), _VIRTUAL_BITS
+    below, above = tails
     # One step short of a whole segment where a tail follows, so that hi itself is not in the tail.
     steps = (max(count - below - above, 1) << _VIRTUAL_BITS) - above
-    return _Grid((hi - lo) / steps, lo, 0, steps), _VIRTUAL_BITS
+    return _Grid((hi - lo) / steps, lo, 0, steps, *tails), _VIRTUAL_BITS
 
 
-def _blocks(problem: Problem, grid: _Grid, count: int, shift: int) -> tuple[int, int, bool, bool]:
+def _blocks(problem: Problem, grid: _Grid, shift: int) -> tuple[int, int, bool, bool]:
     """First block of 2^shift integers, number of blocks to cover the range, and which ends are tails."""
-    below, above = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
+    below, above = grid.below, grid.above
     first, last = grid.lo >> shift, (grid.hi - (not above)) >> shift
     if problem.input_step is not None:
         limit = 1 << (problem.input_bits - 1)
@@ -90,7 +109,7 @@ def _blocks(problem: Problem, grid: _Grid, count: int, shift: int) -> tuple[int,
 
 def _at_shift(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: int) -> Segments:
     """Segments of 2^shift integers: over the whole range if `count` suffice, else where they serve best."""
-    first, blocks, below, above = _blocks(problem, grid, count, shift)
+    first, blocks, below, above = _blocks(problem, grid, shift)
     if blocks > count:
         first, blocks = _placed(problem, curve, grid, count, shift), count
     edges = grid.real(np.arange(first + 1, first + blocks, dtype=np.int64) << shift)
@@ -104,7 +123,7 @@ def _at_shift(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: in
 
 def _placed(problem: Problem, curve: Curve, grid: _Grid, count: int, shift: int) -> int:
     """The first block of the window of `count` blocks whose outer two, made to reach the ends, fit best."""
-    _, _, below, above = _blocks(problem, grid, count, shift)
+    _, _, below, above = _blocks(problem, grid, shift)
     lowest = (grid.lo >> shift) + (not below)
     highest = ((grid.hi - (not above)) >> shift) + above - max(count - 2, 0)
     if count < 3:

@@ -159,6 +159,37 @@ def breakpoint_address(x: ArrayLike, breakpoints: ArrayLike) -> IntArray:
     )
 
 
+def block_address(x: ArrayLike, origin: int, shift: int, blocks: ArrayLike) -> IntArray:
+    """Segments of blocks of 2^shift integers from `origin` on; the first and the last segment extend outward.
+
+    `blocks` [n, 3] holds each block's first segment, the binary logarithm of a segment's integers, and how many
+    segments the block has: the last one of them goes on to its end.
+    """
+    x, directory = np.asarray(x, np.int64), np.asarray(blocks, np.int64)
+    block = np.clip((x - origin) >> shift, 0, len(directory) - 1)
+    return _segment_of_block(x - origin - (block << shift), np.asarray(1 << shift), directory[block])
+
+
+def octave_block_address(
+    x: ArrayLike, e_min: int, mantissa_bits: int, blocks: ArrayLike, signed: bool
+) -> IntArray:
+    """The same with the segments of octave addressing for blocks."""
+    x, directory = np.asarray(x, np.int64), np.asarray(blocks, np.int64)
+    half = len(directory) // 2 if signed else len(directory)
+    block = octave_address(x, e_min, mantissa_bits, len(directory), signed)
+    magnitude, position = np.abs(x) if signed else np.maximum(x, 0), block % half
+    octave = e_min + (position >> mantissa_bits)
+    mantissa = (1 << mantissa_bits) + (position & ((1 << mantissa_bits) - 1))
+    width = np.maximum((np.int64(1) << octave) >> mantissa_bits, 1)
+    return _segment_of_block(magnitude - ((mantissa << octave) >> mantissa_bits), width, directory[block])
+
+
+def _segment_of_block(place: IntArray, width: IntArray, block: IntArray) -> IntArray:
+    """The segment at a place in a block of `width` integers, whose row of the directory is block [..., 3]."""
+    first, shift, segments = block[..., 0], block[..., 1], block[..., 2]
+    return first + np.minimum(np.clip(place, 0, width - 1) >> shift, segments - 1)
+
+
 def quantise(x: ArrayLike, scale: float, bits: int) -> IntArray:
     """Real values to integers: floor(x / scale + 1/2) in float64, saturated; NaN becomes 0."""
     limit = float(1 << (bits - 1))

@@ -33,15 +33,18 @@ def pwl(emitter: Emitter, x: relax.Expr, table: QuantisedTable, dtype: str) -> r
     """saturate((slope·x + intercept, rounded) >> shift) in `dtype` of the segment that x addresses; any shape.
 
     The arguments of the call hold the whole table (`table_of` reads them back): x, addressing parameters int64
-    [origin, shift, e_min, mantissa_bits, signed], breakpoints int64 [n-1], slopes int32 [n], intercepts int64 [n],
-    shifts int32 [n].
+    [origin, shift, e_min, mantissa_bits, signed, blocks], breakpoints int64 [n-1] or the directory of divided blocks
+    int64 [blocks*3], slopes int32 [n], intercepts int64 [n], shifts int32 [n].
     """
-    addressing = [table.origin, table.shift, table.e_min, table.mantissa_bits, int(table.signed)]
-    # TensorIR has no buffers of no elements: a table without breakpoints carries one that is never reached
-    breakpoints = table.breakpoints if len(table.breakpoints) else np.array([2**31 - 1])
+    addressing = [
+        *(table.origin, table.shift, table.e_min, table.mantissa_bits, int(table.signed)),
+        len(table.blocks),
+    ]
+    directory = table.blocks.ravel() if len(table.blocks) else table.breakpoints
+    # TensorIR has no buffers of no elements: a table without a directory carries one number that is never reached
     constants = [
         emitter.constant(np.asarray(addressing), "int64"),
-        emitter.constant(breakpoints, "int64"),
+        emitter.constant(directory if len(directory) else np.array([2**31 - 1]), "int64"),
         emitter.constant(table.slopes, "int32"),
         emitter.constant(table.intercepts, "int64"),
         emitter.constant(table.shifts, "int32"),
@@ -57,7 +60,7 @@ def pwl(emitter: Emitter, x: relax.Expr, table: QuantisedTable, dtype: str) -> r
 def table_of(call: relax.Call, addressing: str, dtype: str) -> QuantisedTable:
     """The table that a call of an integer pwl carries; `dtype` is the call's element type."""
     values = [np.asarray(constant_value(argument)) for argument in call.args[1:]]
-    origin, shift, e_min, mantissa_bits, signed = (int(value) for value in values[0])
+    origin, shift, e_min, mantissa_bits, signed, blocks = (int(value) for value in values[0])
     return QuantisedTable(
         addressing=addressing,
         origin=origin,
@@ -68,6 +71,7 @@ def table_of(call: relax.Call, addressing: str, dtype: str) -> QuantisedTable:
         breakpoints=(
             values[1][: len(values[2]) - 1] if addressing == "breakpoints" else values[1][:0]
         ).astype(np.int32),
+        blocks=values[1][: 3 * blocks].reshape(blocks, 3).astype(np.int32),
         slopes=values[2].astype(np.int16),
         intercepts=values[3],
         shifts=values[4].astype(np.uint8),
@@ -126,6 +130,37 @@ def _octave(s: Any, x: Any, parameter: Any, breakpoint: Any, segments: Any) -> N
     s[0] = T.if_then_else(tirx.all(parameter[4] != T.int64(0), x < T.int64(0)), half + inside, inside)
 
 
+@T.inline
+def _block_segment(s: Any, directory: Any, block: Any, place: Any, width: Any) -> None:
+    """The segment at a place in a block of `width` integers (negative places count as 0)."""
+    inside: T.let[T.int64] = T.max(T.min(place, width - T.int64(1)), T.int64(0))
+    row: T.let[T.int64] = block * T.int64(3)
+    s[0] = directory[row] + T.min(
+        inside >> directory[row + T.int64(1)], directory[row + T.int64(2)] - T.int64(1)
+    )
+
+
+@T.inline
+def _blocks(s: Any, x: Any, parameter: Any, directory: Any, segments: Any) -> None:
+    place: T.let[T.int64] = x - parameter[0]
+    block: T.let[T.int64] = T.max(T.min(place >> parameter[1], parameter[5] - T.int64(1)), T.int64(0))
+    _block_segment(s, directory, block, place - (block << parameter[1]), T.int64(1) << parameter[1])
+
+
+@T.inline
+def _octave_blocks(s: Any, x: Any, parameter: Any, directory: Any, segments: Any) -> None:
+    """The segments of octave addressing are the blocks."""
+    _octave(s, x, parameter, directory, parameter[5])
+    block: T.let[T.int64] = s[0]
+    magnitude: T.let[T.int64] = T.if_then_else(parameter[4] != T.int64(0), T.abs(x), T.max(x, T.int64(0)))
+    bits: T.let[T.int64] = parameter[3]
+    position: T.let[T.int64] = block % (parameter[5] >> parameter[4])
+    octave: T.let[T.int64] = parameter[2] + (position >> bits)
+    mantissa: T.let[T.int64] = (T.int64(1) << bits) + (position & ((T.int64(1) << bits) - T.int64(1)))
+    width: T.let[T.int64] = T.max((T.int64(1) << octave) >> bits, T.int64(1))
+    _block_segment(s, directory, block, magnitude - ((mantissa << octave) >> bits), width)
+
+
 @cache
 def _float_kernel() -> tirx.PrimFunc:
     @T.prim_func(private=True, s_tir=True)
@@ -153,9 +188,19 @@ def _float_kernel() -> tirx.PrimFunc:
     return kernel
 
 
+ADDRESSES = {
+    "uniform": _uniform,
+    "octave": _octave,
+    "breakpoints": _breakpoints,
+    "blocks": _blocks,
+    "octave-blocks": _octave_blocks,
+}
+"""Addressing -> what finds a value's segment."""
+
+
 @cache
 def _integer_kernel(addressing: str, in_type: str, out_type: str) -> tirx.PrimFunc:
-    address = {"uniform": _uniform, "octave": _octave, "breakpoints": _breakpoints}[addressing]
+    address = ADDRESSES[addressing]
 
     @T.prim_func(private=True, s_tir=True)
     def kernel(
@@ -170,7 +215,7 @@ def _integer_kernel(addressing: str, in_type: str, out_type: str) -> tirx.PrimFu
         T.func_attr({"tirx.noalias": True})
         size, breakpoints, segments = T.int64(), T.int64(), T.int64()
         x = T.match_buffer(x_handle, (size,), in_type)
-        parameter = T.match_buffer(addressing_handle, (5,), "int64")
+        parameter = T.match_buffer(addressing_handle, (6,), "int64")
         breakpoint = T.match_buffer(breakpoint_handle, (breakpoints,), "int64")
         slope = T.match_buffer(slope_handle, (segments,), "int32")
         intercept = T.match_buffer(intercept_handle, (segments,), "int64")

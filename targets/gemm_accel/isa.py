@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 DIMENSIONS = 5
 NONE = 0xFFFFFFFF
 """The address of an operand that is absent."""

@@ -36,7 +36,10 @@ whose sums do not.
     requantise(a, m, s) = floor((a · m + 2^(s-1)) / 2^s)      round to nearest, ties upward; |a| < 2^47, 17 ≤ s ≤ 62
 
 A table's segment is found by shift and clip (uniform), by the position of the leading one and the bits after it (octave),
-or by comparison with up to 63 breakpoints. The reference of all arithmetic is `nmc/quant/fixed_point.py`.
+or by comparison with up to 63 breakpoints. The first two may also find one of up to 32 blocks instead (blocks,
+octave-blocks), whose row in a directory of the slot says where its segments begin, how many bits of the place in the block
+tell them apart, and how many there are: 32 rows of 24 bits a slot, where comparators have 63 numbers of 32 bits. The
+reference of all arithmetic is `nmc/quant/fixed_point.py`.
 
 ## Queues
 

@@ -110,6 +110,9 @@ def table(addressing: str, entries: int, **values: object) -> QuantisedTable:
     )
 
 
+BLOCKS = np.array([[0, 6, 4], [4, 8, 1], [5, 5, 7]], np.int32)
+"""First segment, shift and segments of three blocks."""
+
 TABLES: dict[str, Callable[[], QuantisedTable]] = {
     "uniform": lambda: table("uniform", 64, origin=-30000, shift=10),
     "uniform of 256": lambda: table("uniform", 256, origin=-32768, shift=8),
@@ -120,6 +123,15 @@ TABLES: dict[str, Callable[[], QuantisedTable]] = {
     "breakpoints": lambda: table("breakpoints", 6, breakpoints=np.array([-9000, -3, 0, 0, 4000], np.int32)),
     "an odd number of breakpoints": lambda: table("breakpoints", 3, breakpoints=np.array([-5, 5], np.int32)),
     "one segment": lambda: table("breakpoints", 1),
+    "blocks": lambda: table("blocks", 12, origin=-20000, shift=13, blocks=BLOCKS),
+    "octaves in blocks": lambda: table("octave-blocks", 12, e_min=8, mantissa_bits=1, blocks=BLOCKS),
+    "octaves of both signs in blocks": lambda: table(
+        "octave-blocks",
+        24,
+        e_min=9,
+        blocks=np.concatenate([BLOCKS, BLOCKS + np.array([12, 0, 0])]),
+        signed=True,
+    ),
 }
 
 
@@ -181,10 +193,12 @@ def test_pwl_refuses_a_slot_that_was_never_filled() -> None:
     ("change", "message"),
     [
         ({"shifts": np.full(4, 48, np.uint8)}, "shift 48"),
-        ({"intercepts": np.full(4, 2**47)}, "intercept 140737488355328"),
-        ({"slopes": np.full(4, 2**15)}, "slope 32768"),
+        ({"intercepts": np.full(4, -(2**47))}, "intercept -140737488355328"),
         ({"breakpoints": np.array([3, 1, 2], np.int32)}, "not sorted"),
         ({"addressing": "uniform", "shift": 41}, "addressing is damaged"),
+        ({"addressing": "blocks"}, "0 divided blocks, which must be 1 to 32"),
+        ({"addressing": "blocks", "blocks": np.array([[1, 0, 4]])}, "segments 1 to 4 of 4"),
+        ({"addressing": "octave-blocks", "blocks": np.array([[0, 0, 4]]), "e_min": 60}, "begin at 2\\^60"),
     ],
 )
 def test_a_table_with_impossible_numbers_is_refused(change: dict[str, object], message: str) -> None:

@@ -25,7 +25,7 @@ from nmc.manifest import (
 )
 from nmc.package import HOST, Package, from_bytes, read_package, sealed, to_bytes, write_package
 
-TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 0.0, 1e-4, 2e-5)
+TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 0.0, 1e-4, 2e-5, 0.8)
 
 
 def package(host: bytes | None = None) -> Package:
@@ -134,7 +134,7 @@ def test_an_unknown_member_is_refused() -> None:
 def test_a_newer_format_says_to_install_a_newer_nmc() -> None:
     content = to_bytes(package())
     manifest = json.dumps({"format": "nmc-package", "format_version": 99, "anything": []}).encode()
-    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 2: install a newer nmc"):
+    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 3: install a newer nmc"):
         from_bytes(rezipped(content, {"manifest.json": manifest}))
 
 

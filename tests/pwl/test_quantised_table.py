@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from nmc.pwl import RULES, QuantisedTable, Table, TableError, fit_table, function_named
 from nmc.pwl.quantised_table import arguments
-from nmc.quant import breakpoint_address, octave_address, scale_for, uniform_address
+from nmc.quant import (
+    block_address,
+    breakpoint_address,
+    octave_address,
+    octave_block_address,
+    scale_for,
+    uniform_address,
+)
 
 ALL_INT16 = np.arange(-(2**15), 2**15)
 ONE_RULE = ["relu", "gelu", "exp", "sigmoid", "hard_swish", "sin", "log1p", "acosh"]
@@ -131,7 +138,7 @@ def test_octaves_of_wide_inputs_keep_relative_accuracy(name: str, out: int) -> N
     The output's scale 2^out lets the slope at the smallest input measured, 2^-10, be stored.
     """
     step, scale = 2.0**-20, 2.0**out
-    table = fit_table(name, 0.0, 2.0**11, input_step=step, input_bits=32)
+    table = fit_table(name, 0.0, 2.0**11, addressing="octave", input_step=step, input_bits=32)
     quantised = table.quantise(step, scale, 32, 32)
     x = np.unique(np.exp2(np.random.default_rng(11).uniform(10, 31, 20_000)).astype(np.int64))
     wanted = table.function(x * step)
@@ -179,6 +186,11 @@ def test_fields_fit_the_table_memory(name: str, bits: int) -> None:
     assert table.entries <= (64 if table.addressing == "breakpoints" else 256)
     assert len(table.breakpoints) == (table.entries - 1 if table.addressing == "breakpoints" else 0)
     assert -(2**31) <= table.origin < 2**31 and 0 <= table.shift < 32
+    assert len(table.blocks) <= 32 and table.blocks.dtype == np.int32
+    if len(table.blocks):
+        first, shift, segments = table.blocks.T
+        np.testing.assert_array_equal(first, np.cumsum(segments) - segments)
+        assert segments.sum() == table.entries and (shift >= 0).all() and (segments >= 1).all()
     assert 0 <= table.e_min < 32 and 0 <= table.mantissa_bits <= 7
     half = (1 << table.shifts.astype(np.int64)) >> 1
     # A slope times a wide input is below 2^46, and so is the rest: the sum fits 48 bits with its sign.
@@ -198,6 +210,10 @@ def test_addresses_are_those_of_the_fixed_point_reference(x: int, name: str) -> 
         "uniform": lambda: uniform_address(x, table.origin, table.shift, table.entries),
         "octave": lambda: octave_address(x, table.e_min, table.mantissa_bits, table.entries, table.signed),
         "breakpoints": lambda: breakpoint_address(x, table.breakpoints),
+        "blocks": lambda: block_address(x, table.origin, table.shift, table.blocks),
+        "octave-blocks": lambda: octave_block_address(
+            x, table.e_min, table.mantissa_bits, table.blocks, table.signed
+        ),
     }[table.addressing]()
     assert int(table.address(x)) == int(expected)
 

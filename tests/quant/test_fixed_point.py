@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -187,6 +188,54 @@ def test_octave_addresses_count_boundaries_below_the_magnitude(
     segment = sum(boundary <= magnitude for boundary in boundaries)
     entries, expected = (2 * half, segment + half * (x < 0)) if signed else (half, segment)
     assert int(fixed_point.octave_address(x, e_min, mantissa_bits, entries, signed)) == expected
+
+
+def directory_of(starts: list[Fraction], divisions: list[int]) -> tuple[list[Fraction], np.ndarray]:
+    """Where the segments of blocks begin whose ends are `starts` and which are halved `divisions` times as far as whole
+    numbers go, and the blocks' directory: the last block has all of its segments but one, if it has several.
+    """
+    boundaries, rows = [], []
+    for (begin, end), halved in zip(pairwise(starts), divisions, strict=True):
+        width = math.floor(math.log2(max(end - begin, 1)))
+        halved = min(halved, width)
+        segments = 2**halved - (len(rows) == len(divisions) - 1 and halved > 0)
+        rows.append([len(boundaries), width - halved, segments])
+        boundaries += [begin + (end - begin) * Fraction(j, 2**halved) for j in range(segments)]
+    return boundaries, np.array(rows)
+
+
+DIVISIONS = st.lists(st.integers(0, 7), min_size=1, max_size=32)
+
+
+@given(WIDE, WIDE, st.integers(0, 27), DIVISIONS)
+def test_block_addresses_count_the_boundaries_at_or_below(
+    x: int, origin: int, shift: int, divisions: list[int]
+) -> None:
+    starts = [Fraction(origin + (block << shift)) for block in range(len(divisions) + 1)]
+    boundaries, directory = directory_of(starts, divisions)
+    expected = sum(boundary <= x for boundary in boundaries[1:])
+    assert int(fixed_point.block_address(x, origin, shift, directory)) == expected
+
+
+@given(WIDE, st.integers(0, 20), st.integers(0, 3), DIVISIONS, st.booleans())
+@example(-(2**31), 0, 0, [0] * 31 + [7], True)
+@example(0, 0, 3, [3] * 4, False)
+def test_octave_block_addresses_count_the_boundaries_at_or_below_the_magnitude(
+    x: int, e_min: int, mantissa_bits: int, divisions: list[int], signed: bool
+) -> None:
+    parts = 2**mantissa_bits
+    starts = [
+        Fraction(2) ** (e_min + block // parts) * (1 + Fraction(block % parts, parts))
+        for block in range(len(divisions) + 1)
+    ]
+    boundaries, directory = directory_of(starts, divisions)
+    half = int(directory[-1, 0] + directory[-1, 2])
+    if signed:
+        directory = np.concatenate([directory, directory + np.array([half, 0, 0])])
+    magnitude = abs(x) if signed else max(x, 0)
+    expected = sum(boundary <= magnitude for boundary in boundaries[1:]) + half * (signed and x < 0)
+    address = fixed_point.octave_block_address(x, e_min, mantissa_bits, directory, signed)
+    assert int(address) == expected
 
 
 @given(WIDE, st.lists(WIDE, max_size=63).map(sorted))

@@ -11,7 +11,7 @@
 namespace nmc::isa {
 
 constexpr char kMagic[] = "NMCPROG";
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kNone = 0xFFFFFFFF;
 constexpr uint32_t kStream = 0xFFFFFFFE;
 

@@ -204,9 +204,10 @@ def _primes(number: int) -> list[int]:
 
 def random_table(rng: np.random.Generator, in_type: str, out_type: str) -> QuantisedTable:
     """A table of random segments whose results use the range of the output's type."""
-    addressing = str(rng.choice(["uniform", "octave", "breakpoints"]))
+    addressing = str(rng.choice(["uniform", "octave", "breakpoints", "blocks", "octave-blocks"]))
     bits, out_bits = _bits(in_type), _bits(out_type)
-    entries = int(rng.choice([1, 2, 7, 16, 33])) if addressing != "octave" else 32
+    entries = int(rng.choice([1, 2, 7, 16, 33])) if addressing in ("uniform", "breakpoints") else 32
+    blocks = np.stack([np.arange(8) * 4, rng.integers(0, bits, 8), rng.integers(1, 5, 8)], axis=1)
     shift = max(bits + 15 - out_bits, 0)
     limit = 1 << (bits - 1)
     values = {field.name: None for field in fields(QuantisedTable)}
@@ -218,7 +219,8 @@ def random_table(rng: np.random.Generator, in_type: str, out_type: str) -> Quant
             "shift": max(bits - 5, 0),
             "e_min": int(rng.integers(0, bits // 2)),
             "mantissa_bits": int(rng.integers(0, 4)),
-            "signed": addressing == "octave" and bool(rng.integers(2)),
+            "signed": addressing.startswith("octave") and bool(rng.integers(2)),
+            "blocks": (blocks if addressing.endswith("blocks") else blocks[:0]).astype(np.int32),
             "breakpoints": np.sort(rng.integers(-limit, limit, entries - 1)).astype(np.int32),
             "slopes": rng.integers(-(1 << 15), 1 << 15, entries).astype(np.int16),
             "intercepts": rng.integers(-(1 << 15 + bits), 1 << 15 + bits, entries) >> 2,

@@ -14,7 +14,7 @@ from nmc.quant import fixed_point
 from passes.matrix_form.elementwise import add, hadamard
 from passes.matrix_form.gemm import gemm
 from passes.matrix_form.host import dequantise, quantise
-from passes.matrix_form.pwl import pwl, table_of
+from passes.matrix_form.pwl import ADDRESSES, pwl, table_of
 from passes.rewrite import Emitter, bindings_of, straight_line_body
 from targets.cpu import build
 
@@ -118,7 +118,10 @@ def random_table(generator: np.random.Generator, addressing: str, bits: int, sig
     entries = int(generator.choice([1, 2, 8, 32]))
     if signed:
         entries = max(entries, 2)
+    if addressing.endswith("blocks"):
+        entries = 36
     count = entries - 1 if addressing == "breakpoints" else 0
+    blocks = np.stack([np.arange(6) * 6, generator.integers(0, 6, 6), generator.integers(1, 7, 6)], axis=1)
     limits = np.iinfo(f"int{bits}")
     return QuantisedTable(
         addressing=addressing,
@@ -128,6 +131,7 @@ def random_table(generator: np.random.Generator, addressing: str, bits: int, sig
         mantissa_bits=int(generator.integers(0, 4)),
         signed=signed,
         breakpoints=np.sort(generator.integers(limits.min, limits.max, count)).astype(np.int32),
+        blocks=(blocks if addressing.endswith("blocks") else blocks[:0]).astype(np.int32),
         slopes=integers(generator, "int16", entries),
         intercepts=generator.integers(-(2**46), 2**46, entries),
         shifts=generator.integers(0, 48, entries).astype(np.uint8),
@@ -142,10 +146,13 @@ def random_table(generator: np.random.Generator, addressing: str, bits: int, sig
     )
 
 
-@settings(max_examples=16, deadline=None)
+ADDRESSINGS = [*ADDRESSES, "signed octave", "signed octave-blocks"]
+
+
+@settings(max_examples=28, deadline=None)
 @given(
     seed=SEEDS,
-    addressing=st.sampled_from(["uniform", "octave", "signed octave", "breakpoints"]),
+    addressing=st.sampled_from(ADDRESSINGS),
     dtype=st.sampled_from(["int8", "int16", "int32"]),
 )
 def test_pwl_equals_the_reference_and_carries_its_table(seed, addressing, dtype) -> None:

@@ -1,0 +1,102 @@
+"""Blocks divided by powers of two: what the division must reach, and that integers find the same segments."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmc.pwl import fit_table, function_named
+from nmc.pwl.blocks import divide
+from nmc.quant import scale_for
+from tests.pwl.test_optimum import OTHER_RANGES, RANGES
+
+HEADROOM = 2.0
+"""What the compiler leaves above the calibrated range of a result."""
+ALL_RANGES = {**RANGES, **OTHER_RANGES}
+ALL_INT16 = np.arange(-(2**15), 2**15)
+
+
+@given(
+    st.lists(st.floats(0.0, 1e3), min_size=1, max_size=8),
+    st.lists(st.integers(0, 7), min_size=8, max_size=8),
+    st.integers(8, 256),
+)
+def test_no_block_but_those_at_their_limit_could_be_halved_once_more(
+    coarse: list[float], limits: list[int], count: int
+) -> None:
+    errors = np.array(coarse) / 4.0 ** np.arange(8)[:, None]
+    most = np.array(limits[: len(coarse)])
+    divisions = divide(errors, most, lambda _, bits: 1 << bits, count)
+    used = sum(segments for _, segments in divisions)
+    assert used <= count
+    for block, (bits, segments) in enumerate(divisions):
+        assert segments == 1 << bits
+        assert bits == most[block] or errors[bits, block] == 0.0 or used + segments > count
+
+
+def test_the_worst_block_is_halved_first() -> None:
+    errors = np.array([8.0, 1.0]) / 4.0 ** np.arange(8)[:, None]
+    assert divide(errors, np.array([7, 7]), lambda _, bits: 1 << bits, 5) == ((2, 4), (0, 1))
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL_RANGES) - {"sin", "cos"}))
+def test_a_default_table_adds_less_than_half_a_step_of_16_bits(name: str) -> None:
+    low, high = ALL_RANGES[name]
+    function = function_named(name)
+    x = np.linspace(low, high, 200_001)
+    exact = function(x)
+    largest = HEADROOM * float(np.abs(exact).max())
+    error = np.abs(fit_table(name, low, high)(x) - exact).max()
+    assert error < 0.5 * scale_for(-largest, largest, 16)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize(
+    ("name", "low", "high", "addressing"),
+    [
+        ("exp", -27.5, 0.0, "blocks"),
+        ("tanh", -8.0, 8.0, "blocks"),
+        ("gelu", -3.0, 5.0, "blocks"),
+        ("sigmoid", 0.0, 6.0, "blocks"),
+        ("rsqrt", 0.0137, 0.1633, "octave-blocks"),
+        ("reciprocal", -20.0, 50.0, "octave-blocks"),
+        ("sqrt", 0.0, 16.0, "octave-blocks"),
+    ],
+)
+def test_integers_find_the_segments_that_their_values_have(
+    name: str, low: float, high: float, addressing: str, bits: int
+) -> None:
+    limit = 2 ** (bits - 1)
+    step = max(abs(low), abs(high)) / (limit - 1)
+    table = fit_table(name, low, high, addressing=addressing, input_step=step, input_bits=bits)
+    quantised = table.quantise(step, 2.0**-8, bits, 32)
+    x = ALL_INT16 * (limit >> 15)
+    # a signed table has the segments of x >= 0 first and then those of x < 0, both by growing magnitude
+    half, found = table.entries // 2, quantised.address(x)
+    ascending = np.where(found < half, half + found, table.entries - 1 - found) if table.signed else found
+    clear = np.abs(x * step - table.boundaries[:, None]).min(axis=0) > 1e-9 * abs(high - low)
+    np.testing.assert_array_equal(ascending[clear], table.address(x * step)[clear])
+
+
+def test_blocks_are_nearly_as_good_as_free_segments() -> None:
+    """Widths that are halves of one another are at most twice those of free segments with the same largest error: four
+    times the error, which for free ones goes as the square of their number.
+    """
+    x = np.linspace(-8.0, 0.0, 100_001)
+    blocks = np.abs(fit_table("exp", -8.0, 0.0, addressing="blocks", segments=256)(x) - np.exp(x)).max()
+    free = np.abs(fit_table("exp", -8.0, 0.0, addressing="breakpoints", segments=64)(x) - np.exp(x)).max()
+    assert free / 4.0**2 < blocks < 4.0 * free / 4.0**2
+
+
+def test_relative_accuracy_keeps_octaves_divided_alike() -> None:
+    """Eight parts of an octave: error of a reciprocal (1/8)² / 8 = 1/512 of its value, and less where more are given."""
+    table = fit_table("reciprocal", 1.0, 2.0**15, addressing="octave-blocks", relative=True)
+    x = np.exp2(np.linspace(0.0, 15.0, 50_001))
+    assert (np.abs(table(x) * x - 1.0) <= 1.0 / 512.0).all()
+
+
+@pytest.mark.parametrize("x", [0.3, 0.6, 1500.0, 3000.0])
+def test_octaves_beside_the_range_are_not_left_to_the_last_segment(x: float) -> None:
+    """A quarter of an octave: error of a root (1/4)² 3/4 / 16 of its value at most, and half of that in the middle."""
+    table = fit_table("rsqrt", 1.0, 1000.0, addressing="octave-blocks")
+    assert float(table(x)) == pytest.approx(x**-0.5, rel=1 / 4**2 * 3 / 4 / 16)
