@@ -121,8 +121,9 @@ class _Analysis:
         reach = sum(scale * 2.0 ** (bits - 1) for scale, bits in (form, (beside.scale, beside.bits)))
         return _constant(np.clip(value, -reach, reach))
 
-    def maximum_of(self, operation: Operation) -> tuple[Operand, Operand] | None:
-        """The operands of max(a, b) where the addition is b + relu(a - b), the form that maxima take."""
+    def maximum_of(self, operation: Operation) -> tuple[Operand, Operand, Array] | None:
+        """The operands of max(a, b) where the addition is b + relu(a - b), the form that maxima take, and what the
+        difference is off by beside them."""
         base, excess = operation.call.args
         relu = self._exact.get(getattr(excess, "name", ""))
         if (
@@ -138,7 +139,7 @@ class _Analysis:
         if not is_difference or getattr(difference.args[1], "name", "") != getattr(base, "name", None):
             return None
         a, b = (self.operand(argument) for argument in difference.args)
-        return a, b
+        return a, b, _multiplier_error(a, b, self.scale(relu.args[0].name))
 
     def attributes(self, call: relax.Call) -> dict[str, Any]:
         """The attributes of the composite that a call names."""
@@ -242,7 +243,7 @@ def _sum(analysis: _Analysis, operation: Operation) -> Array:
     pair = analysis.maximum_of(operation)
     if pair is not None:  # no further than the worse of the two, and what the difference was rounded by
         difference = 0.0 if pair[0].scale == pair[1].scale == b.scale else b.scale
-        return np.maximum(pair[0].spread, pair[1].spread) + difference + rounded
+        return np.maximum(pair[0].spread, pair[1].spread) + pair[2] + difference + rounded
     return a.spread + b.spread + rounded
 
 

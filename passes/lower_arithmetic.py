@@ -14,6 +14,7 @@ from passes.definitions import arguments_of
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls, shape_of
 from passes.scalars import FINITE_INFINITY, scalar_of
+from passes.whole_numbers import is_whole, is_within
 
 _op = relax.op
 
@@ -106,10 +107,17 @@ def _floor_mod(emitter: Emitter, call: relax.Call) -> relax.Expr:
 
 
 def _whole_part(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
-    """A cast to integers and back is floor(max(x, 0)) - floor(max(-x, 0)); to narrow ones it could also wrap."""
-    inner = arguments_of(emitter, call.args[0], "relax.astype")
-    if inner is None or dtype_of(inner[0]) != "float32" or dtype_of(call.args[0]) not in ("int32", "int64"):
+    """A cast to integers and back is floor(max(x, 0)) - floor(max(-x, 0)), and nothing where x is whole already.
+
+    To narrow integers it could also wrap, unless x is clipped to what they hold.
+    """
+    inner, integers = arguments_of(emitter, call.args[0], "relax.astype"), dtype_of(call.args[0])
+    if inner is None or dtype_of(inner[0]) != "float32" or not integers.startswith(("int", "uint")):
         return None
+    if integers not in ("int32", "int64") and not is_within(emitter, inner[0], integers):
+        return None
+    if is_whole(emitter, inner[0]):
+        return inner[0]
     opposite = emitter.emit(_op.multiply(inner[0], emitter.constant(-1.0)))
     above, below = (emitter.emit(_op.floor(emitter.emit(_op.nn.relu(side)))) for side in (inner[0], opposite))
     return _op.subtract(above, below)

@@ -161,6 +161,15 @@ def _converted(state: QuantiserState, quantity: Quantity, form: TensorFormat) ->
     return _rescaled(state, quantity, 1.0, form)
 
 
+def _in_format(state: QuantiserState, expr: relax.Expr, form: TensorFormat) -> Quantity:
+    """What a tensor is in a format; a constant is rounded once, to that format."""
+    value = constant_value(expr)
+    if value is None:
+        return _converted(state, _quantity(state, expr), form)
+    integers = fixed_point.quantise(value, form.scale, form.bits)
+    return Quantity(state.emitter.constant(integers, form.dtype), form)
+
+
 def _narrowed(state: QuantiserState, quantity: Quantity) -> Quantity:
     """The same values in at most 16 bits."""
     if quantity.format.bits <= CONSTANT_BITS:
@@ -366,7 +375,7 @@ def _move(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) ->
     form, attributes = state.formats[binding.var.name], call.attrs
     name = callee_name(state.module, call)
     if name == "relax.concat":
-        parts = [_converted(state, _quantity(state, part), form).expr for part in call.args[0].fields]
+        parts = [_in_format(state, part, form).expr for part in call.args[0].fields]
         return Quantity(state.emitter.emit(relax.Call(call.op, [relax.Tuple(parts)], attributes)), form)
     x = _quantity(state, call.args[0])
     if name == "relax.nn.pad":

@@ -8,6 +8,7 @@ again. At the end all outcomes of the numbers asked for are counted: right, refu
 import argparse
 import json
 import re
+import signal
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--fresh", action="store_true", help="try again what the file has")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no process stays behind
     console, numbers = Console(soft_wrap=True), range(chosen.first, chosen.last)
     known = {} if chosen.fresh else {o.number: o for o in _stored(FILE) if o.number in numbers}
     FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +135,11 @@ def _alone(number: int) -> Outcome:
 
 
 def _in_processes(numbers: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
         yield from pool.map(outcome_of, numbers)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _stored(path: Path) -> list[Outcome]:

@@ -131,6 +131,27 @@ def test_a_cast_to_narrow_integers_stays_for_it_may_wrap() -> None:
     assert listing(lower_arithmetic(module)) == listing(module)
 
 
+@pytest.mark.parametrize(
+    "bounded",
+    [
+        lambda e, x: _op.clip(e.emit(_op.round(x)), -128.0, 127.0),
+        lambda e, x: _op.round(e.emit(_op.clip(x, -128.0, 127.0))),
+    ],
+)
+def test_a_cast_of_whole_numbers_that_the_integers_hold_is_nothing(
+    bounded: Callable[[Emitter, relax.Expr], relax.Expr],
+) -> None:
+    def body(emitter: Emitter, x: relax.Var) -> relax.Expr:
+        whole = emitter.emit(bounded(emitter, x))
+        return _op.negative(emitter.emit(_op.astype(emitter.emit(_op.astype(whole, "int8")), "float32")))
+
+    module = build_module(body, (5,))
+    lowered = lower_arithmetic(module)
+    assert not any("astype" in line for line in listing(lowered))
+    x = np.array([-250.0, -0.3, 0.0, 0.9, 700.0], np.float32)
+    np.testing.assert_array_equal(run(lowered, x)[0], run(module, x)[0])
+
+
 @pytest.mark.parametrize("operator", [_op.divide, _op.power])
 def test_integers_stay(operator: Callable[..., relax.Expr]) -> None:
     module = build_module(lambda emitter, a, b: operator(a, b), ((4,), "int64"), ((4,), "int64"))

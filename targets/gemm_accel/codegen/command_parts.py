@@ -105,5 +105,7 @@ def dense_or(step: int, kind: isa.Type) -> int:
 def operand_access(operand: isa.Operand, counts: Sequence[int]) -> Access:
     """The scratchpad that an operand may read."""
     strides = (*operand.pitches, operand.step)
-    reach = sum(stride * (count - 1) for stride, count in zip(strides, counts, strict=True))
-    return Access("scratchpad", operand.address, operand.address + reach + operand.type.bytes, False)
+    reach = [stride * (count - 1) for stride, count in zip(strides, counts, strict=True)]
+    start = operand.address + sum(min(r, 0) for r in reach)
+    stop = operand.address + sum(max(r, 0) for r in reach) + operand.type.bytes
+    return Access("scratchpad", start, stop, False)
