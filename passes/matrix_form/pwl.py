@@ -161,6 +161,19 @@ def _octave_blocks(s: Any, x: Any, parameter: Any, directory: Any, segments: Any
     _block_segment(s, directory, block, magnitude - ((mantissa << octave) >> bits), width)
 
 
+LANES = 16
+"""Elements that are evaluated at a time."""
+BAND = 256
+"""Of those, how many times as many a thread takes."""
+FEW = 16
+"""Up to so many segments are tried one after the other, which takes no branch; more are searched."""
+
+
+def _comparisons(boundaries: Any, segments: Any) -> Any:
+    """How many boundaries count: a table of one segment carries one that does not."""
+    return tirx.min(boundaries, segments - tirx.const(1, "int64"))
+
+
 @cache
 def _float_kernel() -> tirx.PrimFunc:
     @T.prim_func(private=True, s_tir=True)
@@ -178,12 +191,59 @@ def _float_kernel() -> tirx.PrimFunc:
         slope = T.match_buffer(slope_handle, (segments,), "float32")
         intercept = T.match_buffer(intercept_handle, (segments,), "float32")
         out = T.match_buffer(out_handle, (size,), "float32")
-        for n in T.parallel(size):
+        for band in T.parallel(T.ceildiv(size, T.int64(LANES * BAND))):
             with T.sblock("pwl"):
-                i = T.axis.spatial(size, n)
+                v_band = T.axis.spatial(T.ceildiv(size, T.int64(LANES * BAND)), band)
+                own_slope = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
+                own_intercept = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
                 s = T.sblock_alloc_buffer((1,), "int64", scope="local")
-                _count_not_above(s, x[i], boundary, T.min(boundaries, segments - T.int64(1)))
-                out[i] = slope[s[0]] * x[i] + intercept[s[0]]
+                place = T.sblock_alloc_buffer((LANES,), "int64", scope="local")
+                for part in range(BAND):
+                    first: T.let[T.int64] = (v_band * T.int64(BAND) + T.cast(part, "int64")) * T.int64(LANES)
+                    if (first + T.int64(LANES) <= size) and (segments <= T.int64(FEW)):
+                        for lane in T.vectorized(LANES):
+                            own_slope[lane] = slope[0]
+                            own_intercept[lane] = intercept[0]
+                        for k in range(_comparisons(boundaries, segments)):
+                            for lane in T.vectorized(LANES):
+                                own_slope[lane] = T.Select(
+                                    boundary[k] <= x[first + lane], slope[k + 1], own_slope[lane]
+                                )
+                                own_intercept[lane] = T.Select(
+                                    boundary[k] <= x[first + lane], intercept[k + 1], own_intercept[lane]
+                                )
+                        for lane in T.vectorized(LANES):
+                            out[first + lane] = own_slope[lane] * x[first + lane] + own_intercept[lane]
+                    elif first + T.int64(LANES) <= size:
+                        for lane in T.vectorized(LANES):
+                            place[lane] = T.int64(0)
+                        for step in T.unroll(9):
+                            width: T.let[T.int64] = T.int64(256) >> T.cast(step, "int64")
+                            for lane in T.vectorized(LANES):
+                                place[lane] = T.Select(
+                                    tirx.all(
+                                        place[lane] + width <= _comparisons(boundaries, segments),
+                                        boundary[
+                                            T.max(
+                                                T.min(place[lane] + width, _comparisons(boundaries, segments))
+                                                - T.int64(1),
+                                                T.int64(0),
+                                            )
+                                        ]
+                                        <= x[first + lane],
+                                    ),
+                                    place[lane] + width,
+                                    place[lane],
+                                )
+                        for lane in T.vectorized(LANES):
+                            out[first + lane] = slope[place[lane]] * x[first + lane] + intercept[place[lane]]
+                    else:
+                        for lane in range(LANES):
+                            if first + lane < size:
+                                _count_not_above(
+                                    s, x[first + lane], boundary, _comparisons(boundaries, segments)
+                                )
+                                out[first + lane] = slope[s[0]] * x[first + lane] + intercept[s[0]]
 
     return kernel
 

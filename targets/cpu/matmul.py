@@ -10,8 +10,10 @@ from tvm.script import tirx as T
 from passes.matrix_form.composite import call_kernel
 from passes.rewrite import Emitter, dtype_of, rewrite_calls, shape_of
 
-BLOCK_ROWS = 4
-BLOCK_COLUMNS = 16
+BLOCK_ROWS, BLOCK_COLUMNS = 6, 16
+"""The sums that vector registers hold, with room for what they are made of."""
+BAND = 4
+"""Blocks of rows that a thread takes at a time: columns of the right operand stay near it for as long."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
@@ -44,7 +46,10 @@ def _reshaped(emitter: Emitter, x: relax.Expr, shape: tuple[int, ...]) -> relax.
 
 @cache
 def _kernel() -> tirx.PrimFunc:
-    """a [groups, rows, depth] times b [groups, depth, columns], any extents; sums run over depth in order."""
+    """a [groups, rows, depth] times b [groups, depth, columns], any extents; sums run over depth in order.
+
+    b is laid out in panels of neighbouring columns first, zeros behind the last, so that a block reads it in order.
+    """
 
     @T.prim_func(private=True, s_tir=True)
     def matmul(a_handle: T.handle, b_handle: T.handle, out_handle: T.handle) -> None:
@@ -53,39 +58,58 @@ def _kernel() -> tirx.PrimFunc:
         a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
         b = T.match_buffer(b_handle, (groups, depth, columns), "float32")
         out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
-        for band in T.parallel(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS))):
-            for block in range(T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
-                with T.sblock("matmul"):
-                    v_band = T.axis.spatial(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS)), band)
-                    v_block = T.axis.spatial(T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), block)
-                    total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
-                    g: T.let[T.int64] = v_band // T.ceildiv(rows, T.int64(BLOCK_ROWS))
-                    first_row: T.let[T.int64] = (
-                        v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS)) * T.int64(BLOCK_ROWS)
-                    )
-                    first: T.let[T.int64] = v_block * T.int64(BLOCK_COLUMNS)
-                    for i in T.unroll(BLOCK_ROWS):
+        panels = T.sblock_alloc_buffer(
+            (groups, T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), depth, BLOCK_COLUMNS), "float32"
+        )
+        for panel in T.parallel(groups * T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
+            with T.sblock("panels"):
+                v_panel = T.axis.spatial(groups * T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), panel)
+                of: T.let[T.int64] = v_panel // T.ceildiv(columns, T.int64(BLOCK_COLUMNS))
+                number: T.let[T.int64] = v_panel % T.ceildiv(columns, T.int64(BLOCK_COLUMNS))
+                if (number + T.int64(1)) * T.int64(BLOCK_COLUMNS) <= columns:
+                    for k in range(depth):
                         for j in T.vectorized(BLOCK_COLUMNS):
-                            total[i, j] = T.float32(0)
-                    if (first + T.int64(BLOCK_COLUMNS) <= columns) and (
-                        first_row + T.int64(BLOCK_ROWS) <= rows
-                    ):
-                        for k in range(depth):
+                            panels[of, number, k, j] = b[of, k, number * T.int64(BLOCK_COLUMNS) + j]
+                else:
+                    for k in range(depth):
+                        for j in range(BLOCK_COLUMNS):
+                            panels[of, number, k, j] = T.if_then_else(
+                                number * T.int64(BLOCK_COLUMNS) + j < columns,
+                                b[of, k, number * T.int64(BLOCK_COLUMNS) + j],
+                                T.float32(0),
+                            )
+        for band in T.parallel(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND))):
+            with T.sblock("matmul"):
+                v_band = T.axis.spatial(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)), band)
+                total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
+                g: T.let[T.int64] = v_band // T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND))
+                first_row: T.let[T.int64] = (
+                    v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)) * T.int64(BLOCK_ROWS * BAND)
+                )
+                for block in range(T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
+                    for part in range(BAND):
+                        row: T.let[T.int64] = first_row + T.cast(part, "int64") * T.int64(BLOCK_ROWS)
+                        first: T.let[T.int64] = block * T.int64(BLOCK_COLUMNS)
+                        if row < rows:
                             for i in T.unroll(BLOCK_ROWS):
                                 for j in T.vectorized(BLOCK_COLUMNS):
-                                    total[i, j] += a[g, first_row + i, k] * b[g, k, first + j]
-                        for i in T.unroll(BLOCK_ROWS):
-                            for j in T.vectorized(BLOCK_COLUMNS):
-                                out[g, first_row + i, first + j] = total[i, j]
-                    else:
-                        for k in range(depth):
-                            for i in range(BLOCK_ROWS):
-                                for j in range(BLOCK_COLUMNS):
-                                    if (first + j < columns) and (first_row + i < rows):
-                                        total[i, j] += a[g, first_row + i, k] * b[g, k, first + j]
-                        for i in range(BLOCK_ROWS):
-                            for j in range(BLOCK_COLUMNS):
-                                if (first + j < columns) and (first_row + i < rows):
-                                    out[g, first_row + i, first + j] = total[i, j]
+                                    total[i, j] = T.float32(0)
+                            for k in range(depth):
+                                for i in T.unroll(BLOCK_ROWS):
+                                    for j in T.vectorized(BLOCK_COLUMNS):
+                                        # rows beyond the last are the last again, and written nowhere
+                                        total[i, j] += (
+                                            a[g, T.min(row + i, rows - T.int64(1)), k]
+                                            * panels[g, block, k, j]
+                                        )
+                            for i in T.unroll(BLOCK_ROWS):
+                                if row + i < rows:
+                                    if first + T.int64(BLOCK_COLUMNS) <= columns:
+                                        for j in T.vectorized(BLOCK_COLUMNS):
+                                            out[g, row + i, first + j] = total[i, j]
+                                    else:
+                                        for j in range(BLOCK_COLUMNS):
+                                            if first + j < columns:
+                                                out[g, row + i, first + j] = total[i, j]
 
     return matmul
