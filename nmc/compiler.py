@@ -21,12 +21,12 @@ from nmc.narrowing import narrow_products
 from nmc.operand_statistics import OperandStatistics
 from nmc.options import AUTO_BITS, DEFAULT_SEGMENTS, Options
 from nmc.pwl.table import Table, fit_table
-from nmc.quant.formats import TensorFormat, TensorRange
+from nmc.quant.formats import TensorFormat
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
 from passes.formats import NARROW_BITS, plan_formats
-from passes.linearise import Fit, FittedTable, linearise
+from passes.linearise import Fit, FittedTable, Request, linearise
 from passes.narrow_products import NarrowProducts
 from passes.partition import partition
 from passes.pipeline import lowering_passes
@@ -37,9 +37,9 @@ from targets.gemm_accel.config import AcceleratorConfig, load_config
 
 Progress = Callable[[str], None]
 
-AIM = 0.25
+AIM = 0.125
 """The error of a table, in steps of a 16-bit result, below which further entries are not worth loading: rounding the result
-adds half a step."""
+adds half a step, and eighths of one in several tables stay far below that together."""
 
 
 @dataclass(frozen=True)
@@ -232,36 +232,33 @@ def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
     """How the options ask for tables to be fitted; equal questions get the same table."""
     fitted: dict[object, Table] = {}
 
-    def fit(
-        function: str,
-        parameters: Mapping[str, float],
-        span: TensorRange,
-        form: TensorFormat,
-        argument: str,
-        result: TensorFormat,
-    ) -> Table:
-        histogram = arguments.histogram(argument, span.low, span.high) if options.pwl_weighted else None
-        own = argument if histogram is not None else ""
+    def fit(request: Request) -> Table:
+        span = request.span
+        histogram = None
+        if options.pwl_weighted:
+            histogram = arguments.histogram(request.argument, span.low, span.high)
         # a result of more bits than others keeps decades
-        relative = result.bits > NARROW_BITS
+        relative = request.result.bits > NARROW_BITS
         chosen = relative or options.pwl_weighted or options.pwl_segments or options.pwl_max_error
-        enough = 0.0 if chosen else AIM * result.scale
-        key = (function, tuple(sorted(parameters.items())), span, form, own, relative, enough)
+        enough = 0.0 if chosen else AIM * request.step
+        own = request.argument if histogram is not None else ""
+        key = (request.function, request.parameters, span, request.seen, request.form, own, relative, enough)
         if key not in fitted:
             fitted[key] = fit_table(
-                function,
+                request.function,
                 span.low,
                 span.high,
-                params=parameters,
+                params=dict(request.parameters),
                 segments=options.pwl_segments or DEFAULT_SEGMENTS,
                 mode="chord" if options.pwl_granularity is not None else "minimax",
                 granularity=options.pwl_granularity,
                 max_error=options.pwl_max_error,
-                input_step=form.scale,
-                input_bits=form.bits,
+                input_step=request.form.scale,
+                input_bits=request.form.bits,
                 histogram=histogram,
                 relative=relative,
                 enough=enough,
+                seen=request.seen,
             )
         return fitted[key]
 

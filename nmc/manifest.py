@@ -86,8 +86,10 @@ class Table:
     """Of the values that calibration saw: how many lie outside the fitted range."""
     max_error: float
     mean_error: float
+    seen_error: float
+    """The largest error where calibration saw values; beside that a table may be eight times as far off."""
     error_steps: float
-    """The largest error over the fitted range, in steps of a 16-bit result; rounding the result adds half a step."""
+    """The same in steps of a 16-bit result; rounding the result adds half a step."""
 
 
 @dataclass(frozen=True)

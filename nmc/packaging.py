@@ -152,7 +152,8 @@ def _table(fitted: FittedTable) -> manifest.Table:
         outside_share=fitted.outside,
         max_error=float(table.max_error),
         mean_error=float(table.mean_error),
-        error_steps=float(table.max_error) / fitted.step,
+        seen_error=float(table.seen_error),
+        error_steps=float(table.seen_error) / fitted.step,
     )
 
 

@@ -104,11 +104,13 @@ def _table_lines(manifest: Manifest) -> list[str]:
     if not inexact:
         return [f"  tables        {len(manifest.tables)}, all exact"]
     worst = sorted(inexact, key=lambda table: -table.error_steps)[:WORST_TABLES]
-    lines = [f"  tables        {len(manifest.tables)}; the largest errors, in steps of a 16-bit result:"]
+    lines = [
+        f"  tables        {len(manifest.tables)}; the largest errors on calibration's range, in steps of a 16-bit result:"
+    ]
     for table in worst:
         low, high = table.fitted_range
         lines.append(
-            f"  {'':<13} {table.function} '{table.layer}': {table.error_steps:.2f} steps ({table.max_error:.2g})"
+            f"  {'':<13} {table.function} '{table.layer}': {table.error_steps:.2f} steps ({table.seen_error:.2g})"
             f" over [{low:.3g}, {high:.3g}], {table.segments} segments, {table.addressing}"
             + (f", {table.outside_share:.2%} of calibration outside" if table.outside_share else "")
         )

@@ -27,9 +27,28 @@ MARGIN = 2.0**-6
 PROBES = 129
 """At how many places a function is compared with a limit."""
 
-Fit = Callable[[str, Mapping[str, float], TensorRange, TensorFormat, str, TensorFormat], Table]
-"""Fits a table for a function with parameters, over a range, for an argument of a format and of this name and for a result
-of a format."""
+
+@dataclass(frozen=True)
+class Request:
+    """What a table is wanted for: a function with parameters over a range."""
+
+    function: str
+    parameters: tuple[tuple[str, float], ...]
+    span: TensorRange
+    seen: tuple[float, float]
+    """Where calibration saw arguments, stand-ins for minus infinity apart."""
+    argument: str
+    form: TensorFormat
+    """Of the argument."""
+    result: TensorFormat
+
+    @property
+    def step(self) -> float:
+        """The step of the result if it has 16 bits, and of 16 bits for its range if it has more."""
+        return self.result.scale * 2.0 ** max(self.result.bits - NARROW_BITS, 0)
+
+
+Fit = Callable[[Request], Table]
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ class FittedTable:
     table: Table
     seen: TensorRange
     step: float
-    """The step of the result if it has 16 bits, and of 16 bits for its range if it has more."""
+    """Of the result: see `Request.step`."""
     outside: float = 0.0
     """The share of the argument's values on calibration data that lie outside the fitted range."""
 
@@ -64,10 +83,12 @@ def linearise(
             span = growing_range(ranges[argument], span)
         elif named.tails == (None, None) and not (named.octaves or named.pieces):
             span = ordinary_range(named, ranges[argument], span)
-        result = formats[binding.var.name]
-        table = fit(function, parameters, span, formats[argument], argument, result)
-        step = result.scale * 2.0 ** max(result.bits - NARROW_BITS, 0)
-        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, ranges[argument], step)
+        seen, result = ranges[argument], formats[binding.var.name]
+        ordinary = (seen.lowest_ordinary, seen.high)
+        sorted_parameters = tuple(sorted(parameters.items()))
+        request = Request(function, sorted_parameters, span, ordinary, argument, formats[argument], result)
+        table = fit(request)
+        tables[binding.var.name] = FittedTable(layer_of(binding.var), argument, table, seen, request.step)
         return float_pwl(emitter, value.args[0], table)
 
     return rebuild(module, visit), tables

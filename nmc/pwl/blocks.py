@@ -16,7 +16,7 @@ from nmc.pwl.curve import Curve, trace
 from nmc.pwl.fit import fit_lines
 from nmc.pwl.functions import FloatArray
 from nmc.pwl.octave import is_signed, magnitudes, on_magnitudes
-from nmc.pwl.segments import MAXIMUM_BLOCKS, Problem, Segments, fitted
+from nmc.pwl.segments import BESIDE, MAXIMUM_BLOCKS, Problem, Segments, fitted
 from nmc.pwl.uniform import MINIMUM_ENTRIES_WITH_TAILS, by_width, least_of
 
 SEGMENTS_A_BLOCK = 4
@@ -68,10 +68,13 @@ def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Se
         reached = parts(bits)[block, :-1] < problem.hi - slack / (1 << bits)
         return max(int(reached.sum()), 1) if whole[block] else 1
 
+    low, high = problem.seen or (problem.lo, problem.hi)
+    share = np.where((begin + coarse.width > low) & (begin < high), 1.0, BESIDE)
+
     def measure(bits: int) -> FloatArray:
         ends = np.clip(parts(bits), problem.lo, problem.hi)
         errors = fit_lines(curve, ends[:, :-1].ravel(), ends[:, 1:].ravel(), problem.rule).errors
-        return errors.reshape(len(begin), -1).max(axis=1)
+        return share * errors.reshape(len(begin), -1).max(axis=1)
 
     limits = np.where(whole, finest, 0)
     errors = _errors(measure, min(finest, MEASURED_BITS))

@@ -14,6 +14,8 @@ MAXIMUM_ENTRIES = 256
 """Entries of the accelerator's table memory."""
 MAXIMUM_BREAKPOINT_ENTRIES = 64
 """Segments that the comparator tree can tell apart."""
+BESIDE = 0.125
+"""How much an error counts where only arguments beyond calibration's lie: eight times as large a one is as good there."""
 MAXIMUM_BLOCKS = 32
 """Blocks, each divided by a power of two of its own, that the address unit holds the divisions of."""
 
@@ -30,7 +32,8 @@ class Problem:
     `input_step` is the input's scale, when boundaries must fall on its integers of `input_bits` bits.
     `density` is the probability density of the argument, when expected squared error counts instead of
     maximum error. `relative` tells that the result's relative accuracy matters, too: its format keeps decades.
-    Where the error is below `enough`, further entries are not worth their place.
+    Where the error is below `enough`, further entries are not worth their place. `seen` is the part of the range where
+    arguments are expected: beside it only `BESIDE` of an error counts.
     """
 
     function: Function
@@ -43,6 +46,7 @@ class Problem:
     density: Callable[[FloatArray], FloatArray] | None = None
     relative: bool = False
     enough: float = 0.0
+    seen: tuple[float, float] | None = None
 
     def reserves(self, count: int, least: int) -> tuple[bool, bool]:
         """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi.
@@ -90,15 +94,19 @@ class Segments:
 
 @dataclass(frozen=True)
 class Errors:
-    """Deviation from the function over the fitted range: maximum, mean, and root of the expected square."""
+    """Deviation from the function over the fitted range: maximum, mean, and root of the expected square; also the maximum
+    where arguments are expected, and what counts of the maximum, `BESIDE` of it elsewhere.
+    """
 
     maximum: float
     mean: float
     expected: float
+    seen: float
+    counted: float
 
     def score(self, problem: Problem) -> float:
-        """What the fit minimises: the expected error when a density is known, else the maximum."""
-        return self.maximum if problem.density is None else self.expected
+        """What the fit minimises: the expected error when a density is known, else what counts of the maximum."""
+        return self.counted if problem.density is None else self.expected
 
 
 def fitted_range(
@@ -176,7 +184,11 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
     maximum = float(error.max())
     # Relative to the maximum, because the square of a large error may overflow.
     square = float((weight * (error / (maximum or 1.0)) ** 2).sum())
-    return Errors(maximum, float((weight * error).sum()), maximum * math.sqrt(square))
+    low, high = problem.seen or (problem.lo, problem.hi)
+    ordinary = (low <= x) & (x <= high)
+    seen = float(error[ordinary].max(initial=0.0))
+    counted = max(seen, BESIDE * maximum)
+    return Errors(maximum, float((weight * error).sum()), maximum * math.sqrt(square), seen, counted)
 
 
 def tail_deviations(function: Function, x: FloatArray) -> tuple[FloatArray | None, FloatArray | None]:

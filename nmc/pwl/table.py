@@ -33,7 +33,7 @@ class Table:
     Entries ascend with x. `boundaries` [entries-1] separate consecutive entries, a boundary belonging to the
     entry above it. `left` and `right` are the extents on which each entry's line was fitted (infinite where
     it holds for good). `lo` and `hi` are the fitted range, over which `max_error` and `mean_error` are
-    measured.
+    measured; `seen_error` is the largest one where arguments are expected.
     """
 
     function: Function
@@ -48,6 +48,7 @@ class Table:
     right: FloatArray
     max_error: float
     mean_error: float
+    seen_error: float
     origin: float = 0.0
     width: float = 0.0
     e_min: int = 0
@@ -109,6 +110,7 @@ def fit_table(
     histogram: Histogram | None = None,
     relative: bool = False,
     enough: float = 0.0,
+    seen: tuple[float, float] | None = None,
 ) -> Table:
     """The best table of at most `segments` entries for a function on [lo, hi].
 
@@ -119,7 +121,8 @@ def fit_table(
 
     `granularity` asks for uniform segments of that width, as in the paper's experiments. `max_error` asks for the
     fewest entries that meet it; when none does, the best table within `segments` is returned, and its `max_error`
-    tells. With `enough`, entries are saved, or memory, where the error stays below that. `input_step` is the input's
+    tells. With `enough`, entries are saved, or memory, where the error stays below that. `seen` is where arguments are
+    expected: beside it an error may be eight times as large. `input_step` is the input's
     scale: boundaries then fall on its integers, so that the quantised table has the same segments. Raises
     TableError.
     """
@@ -134,9 +137,10 @@ def fit_table(
         *(resolved, lo, hi, _line_rule(mode, density), mode, input_step, input_bits, density),
         relative=relative,
         enough=enough,
+        seen=seen,
     )
     if resolved.pieces and addressing in ("auto", "breakpoints"):
-        return _table(problem, exact_segments(resolved), Errors(0.0, 0.0, 0.0))
+        return _table(problem, exact_segments(resolved), Errors(0.0, 0.0, 0.0, 0.0, 0.0))
     strategies = _strategies(problem, addressing, granularity)
     if max_error is None:
         return _best(problem, strategies, segments)
@@ -182,7 +186,7 @@ def _best(problem: Problem, strategies: list[_Strategy], count: int) -> Table:
     small enough, the one that takes the least memory.
     """
     candidates = [(made, errors_of(problem, made)) for made in (strategy(count) for strategy in strategies)]
-    met = [candidate for candidate in candidates if candidate[1].maximum <= problem.enough]
+    met = [candidate for candidate in candidates if candidate[1].counted <= problem.enough]
     if met:
         chosen, errors = min(met, key=lambda candidate: candidate[0].stored_bytes)
     else:
@@ -224,6 +228,7 @@ def _table(problem: Problem, segments: Segments, errors: Errors) -> Table:
         hi=problem.hi,
         max_error=errors.maximum,
         mean_error=errors.mean,
+        seen_error=errors.seen,
         origin=segments.origin,
         width=segments.width,
         e_min=segments.e_min,

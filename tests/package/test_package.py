@@ -25,7 +25,7 @@ from nmc.manifest import (
 )
 from nmc.package import HOST, Package, from_bytes, read_package, sealed, to_bytes, write_package
 
-TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 0.0, 1e-4, 2e-5, 0.8)
+TABLE = Table("act", "gelu", "uniform", 64, (-4.0, 4.0), (-3.5, 3.9), 0.0, 1e-4, 2e-5, 9e-5, 0.7)
 
 
 def package(host: bytes | None = None) -> Package:
