@@ -9,7 +9,6 @@ from nmc.package import Package
 from nmc.text import bytes_text, console, count_text, table
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
 from targets.gemm_accel import isa
-from targets.gemm_accel.program import Program
 
 LATENCY = "latency"
 """What bounds a layer that keeps no unit busy for half of its time."""
@@ -26,6 +25,8 @@ class LayerProfile:
     utilization: float
     bound: str
     """The unit that it keeps busy longest, or latency where it keeps none busy."""
+    busy_cycles: int
+    """For how long it occupies the unit that it occupies longest; more than `cycles` where it overlaps others."""
     dram_bytes: int
 
 
@@ -49,16 +50,19 @@ class Profile:
         return self.cycles / self.clock_hz if self.clock_hz else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The profile as plain values."""
-        return asdict(self) | {"seconds_at_clock": self.seconds_at_clock}
+        """The profile as plain values; a layer's are those of its row in the printed table."""
+        values = asdict(self) | {"seconds_at_clock": self.seconds_at_clock}
+        for layer in values["layers"]:
+            del layer["busy_cycles"]
+        return values
 
 
-def profile_package(package: Package, programs: Sequence[Program] | None = None) -> Profile:
+def profile_package(package: Package, times: Sequence[RegionTime] | None = None) -> Profile:
     """The profile of a package; without command streams (target cpu) every figure is 0.
 
-    `programs` are the package's own, where they need not be decoded.
+    `times` are those of the package's regions, where they are known already.
     """
-    manifest, times = package.manifest, times_of(package, programs)
+    manifest, times = package.manifest, times_of(package) if times is None else times
     if manifest.accelerator is None:
         return Profile(0, 0, 0.0, 0, 0, 0, 0.0, ())
     config = manifest.accelerator.config
@@ -142,6 +146,7 @@ def _layer(work: _Work, operators: Mapping[str, str], macs: int, cells: int) -> 
         macs=macs,
         utilization=macs / (cells * span) if span else 0.0,
         bound=unit if 2 * work.busy[unit] >= work.cycles else LATENCY,
+        busy_cycles=work.busy[unit],
         dram_bytes=work.dram_bytes,
     )
 

@@ -7,22 +7,22 @@ from typing import Any
 
 from nmc.files import write_atomically
 from nmc.package import Package
-from nmc.timing import ARRAY, DRAIN, DRAM, times_of
+from nmc.timing import ARRAY, DRAIN, DRAM, RegionTime
 from targets.gemm_accel import isa
-from targets.gemm_accel.program import Program
 
 ROWS = (DRAM, ARRAY, DRAIN)
 
 
-def write_trace(path: Path, package: Package, programs: Sequence[Program]) -> None:
-    """Writes the timeline of a package with these programs in the Trace Event Format, a cycle shown as a microsecond."""
-    write_atomically(path, json.dumps({"traceEvents": trace_events(package, programs)}).encode())
+def write_trace(path: Path, package: Package, times: Sequence[RegionTime]) -> None:
+    """Writes the timeline of a package, given its regions' times, in the Trace Event Format: a cycle is shown as a
+    microsecond."""
+    write_atomically(path, json.dumps({"traceEvents": trace_events(package, times)}).encode())
 
 
-def trace_events(package: Package, programs: Sequence[Program]) -> list[dict[str, Any]]:
+def trace_events(package: Package, times: Sequence[RegionTime]) -> list[dict[str, Any]]:
     """The names of the rows, then an event for each command that occupies a unit, by region."""
     events: list[dict[str, Any]] = []
-    for region, time in enumerate(times_of(package, programs)):
+    for region, time in enumerate(times):
         symbol = package.manifest.regions[region].symbol
         events.append({"ph": "M", "pid": region, "name": "process_name", "args": {"name": symbol}})
         for row, unit in enumerate(ROWS):

@@ -54,6 +54,7 @@ def compile_command(
         from nmc.packaging import package_of
         from nmc.profile import profile_package
         from nmc.summary import summary_json
+        from nmc.timing import times_of
 
         options = arguments.compile_options(
             target=target,
@@ -80,7 +81,7 @@ def compile_command(
         release_freed_memory()
         executable.save(path)
         progress("timing the command stream")
-        profile = profile_package(executable.package, programs)
+        profile = profile_package(executable.package, times_of(executable.package, programs))
     if json:
         print_json({"package": str(path)} | summary_json(executable.package, profile))
     else:

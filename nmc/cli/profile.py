@@ -40,20 +40,22 @@ def profile(
         from nmc.package import read_package
         from nmc.profile import profile_package
         from nmc.programs import programs_of
+        from nmc.timing import times_of
 
         progress("simulating")
         opened = read_package(package)
         programs = programs_of(opened)
-        report = profile_package(opened, programs)
+        times = times_of(opened, programs)
+        report = profile_package(opened, times)
         progress("writing")
         if html is not None:
             from nmc.report.profile import write_profile_page
 
-            write_profile_page(html, opened, report, programs)
+            write_profile_page(html, opened, report, programs, times)
         if trace is not None:
             from nmc.trace import write_trace
 
-            write_trace(trace, opened, programs)
+            write_trace(trace, opened, times)
         if scalesim is not None:
             from nmc.scalesim import write_scalesim
 

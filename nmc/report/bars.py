@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nmc.profile import LayerProfile
-from nmc.report.style import COLOURS, GRID, INK, new_figure, thousands
+from nmc.report.style import COLOURS, GRID, INK, legend_above, new_figure, thousands
 from nmc.timing import ARRAY, DRAIN, DRAM, RegionTime
 from targets.gemm_accel import isa
 
@@ -34,10 +34,8 @@ def cycles_by_layer(layers: Sequence[LayerProfile], cells: int) -> "Figure":
     axes.set_axisbelow(True)
     for bound in dict.fromkeys(layer.bound for layer in reversed(shown)):
         axes.barh(0, 0, color=COLOURS[bound], label=f"bound by {bound}")
-    axes.plot(
-        [], [], "|", color=INK, markersize=9, markeredgewidth=1.8, label="multiply-adds / cells of the array"
-    )
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.plot([], [], "|", color=INK, markersize=9, markeredgewidth=1.8, label="of its multiply-adds alone")
+    legend_above(axes, 4)
     return figure
 
 
@@ -56,14 +54,16 @@ def cycles_by_kind(times: Sequence[RegionTime]) -> "Figure":
     )
     total = sum(time.cycles for time in times) or 1
     for place, (_, count) in enumerate(bars):
-        axes.text(count, place, f" {count / total:.1%} of all cycles", va="center", fontsize=8.5, color=INK)
-    axes.set_yticks(range(len(bars)), [f"{kind}" for (_, kind), _ in bars], fontsize=9)
-    axes.set_xlim(0, max((count for _, count in bars), default=1) * 1.18)
+        axes.annotate(
+            f"{count / total:.1%}", (count, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK
+        )  # fmt: skip
+    axes.set_yticks(range(len(bars)), [kind for (_, kind), _ in bars], fontsize=9)
+    axes.set_xlim(0, max((count for _, count in bars), default=1) * 1.08)
     thousands(axes.xaxis)
-    axes.set_xlabel("cycles that the unit is occupied", color=INK)
+    axes.set_xlabel("cycles that the unit is occupied, and their share of all cycles", color=INK)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     for unit in order:
         axes.barh(0, 0, color=COLOURS[unit], label=unit)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    legend_above(axes, 3)
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from nmc.check import ACCELERATOR, CheckReport, error_cells, snr_text
 from nmc.layers import EARLIER, RANGE, SATURATION, STEP_SIZE, TABLE, LayerError
 from nmc.report.page import Grid, Section, render, write_page
-from nmc.report.style import GRID, INK, new_figure, svg
+from nmc.report.style import GRID, INK, legend_above, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +22,8 @@ CAUSE_COLOURS = {
     EARLIER: "#9aa5b1",
 }
 MOST_LAYERS = 30
+MOST_NAMES = 60
+"""A longer model has numbers along the axis instead of its layers' names."""
 LEVELS = {
     "relax": "level 1, canonical floats",
     "matrix_form": "level 2, tables",
@@ -42,6 +44,7 @@ def fidelity_page(report: CheckReport) -> str:
     figures = [
         (f"{min((error.cosine for error in errors), default=1.0):.6f}", "cosine with onnxruntime"),
         ("yes" if report.bit_exact else "NO", "equal to the CPU reference to the bit"),
+        (f"{_worst_ratio(report)} dB", "signal to noise"),
         (f"{report.samples}", "samples"),
         (f"{len(report.fallback)}", "operators on the CPU"),
     ]
@@ -72,6 +75,12 @@ def fidelity_page(report: CheckReport) -> str:
     return render(f"Fidelity of {report.model}", "Every level on the same inputs.", figures, sections)
 
 
+def _worst_ratio(report: CheckReport) -> str:
+    """Of the outputs that have a ratio, the smallest."""
+    errors = report.levels[ACCELERATOR].values()
+    return min((snr_text(e) for e in errors if e.snr_db is not None), key=float, default="∞")
+
+
 def _levels(report: CheckReport) -> Grid:
     rows = [
         [output, LEVELS.get(level, level), *error_cells(errors[output])]
@@ -97,20 +106,25 @@ def _layers(layers: Sequence[LayerError]) -> Grid:
 
 
 def _along(layers: Sequence[LayerError]) -> "Figure":
-    figure, (axes,) = new_figure(3.4)
     ordered = sorted(layers, key=lambda layer: layer.place)
+    named = len(ordered) <= MOST_NAMES
+    figure, (axes,) = new_figure(4.6 if named else 3.4)
     places = np.array([layer.place for layer in ordered])
-    for name, colour in (("linearised", CAUSE_COLOURS[TABLE]), ("quantised", CAUSE_COLOURS[STEP_SIZE])):
+    for name, label, colour in (
+        ("linearised", "of tables", CAUSE_COLOURS[TABLE]),
+        ("quantised", "of integers", CAUSE_COLOURS[STEP_SIZE]),
+    ):
         ratios = [getattr(layer, name).snr_db for layer in ordered]
         known = np.array([ratio is not None for ratio in ratios])
         values = np.array([ratio for ratio in ratios if ratio is not None])
-        axes.plot(
-            places[known], values, ".-", color=colour, linewidth=1.1, markersize=4, label=f"after {name}"
-        )
+        axes.plot(places[known], values, ".-", color=colour, linewidth=1.1, markersize=4, label=label)
     axes.set_ylabel("signal to noise, dB", color=INK)
-    axes.set_xlabel("layer, in the order of the model", color=INK)
+    if named:
+        axes.set_xticks(places, [layer.layer for layer in ordered], rotation=90, fontsize=8)
+    else:
+        axes.set_xlabel("layer, in the order of the model", color=INK)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.legend(frameon=False, fontsize=9)
+    legend_above(axes, 2)
     return figure
 
 
@@ -130,6 +144,5 @@ def _worst(layers: Sequence[LayerError]) -> "Figure":
     axes.set_axisbelow(True)
     for cause in dict.fromkeys(layer.cause for layer in reversed(shown)):
         axes.barh(0, 0, color=CAUSE_COLOURS[cause], label=cause)
-    if shown:
-        axes.legend(frameon=False, fontsize=9, loc="lower right", title="because of", title_fontsize=9)
+    legend_above(axes, len(CAUSE_COLOURS))
     return figure

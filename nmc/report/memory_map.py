@@ -1,15 +1,16 @@
 """What the bytes of a memory hold over time: from the command that writes them to the last that reads them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmc.report.style import COLOURS, INK, new_figure, thousands
+from nmc.report.style import COLOURS, INK, legend_above, new_figure, thousands
 from nmc.timing import DRAM as PORT
 from nmc.timing import CommandTime, RegionTime
 from targets.gemm_accel import isa
-from targets.gemm_accel.footprints import DRAM, SCRATCHPAD, footprints
+from targets.gemm_accel.footprints import DRAM, SCRATCHPAD, Footprint, footprints
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,14 +23,29 @@ Map = np.ndarray
 """uint8 [ROWS, COLUMNS] of FREE, LOADED and COMPUTED."""
 
 
-def scratchpad_map(time: RegionTime, size: int) -> Map:
+@dataclass(frozen=True)
+class Traffic:
+    """What the commands of one stream touch, in the stream's order."""
+
+    cycles: int
+    touches: tuple[tuple[CommandTime, Footprint], ...]
+
+
+def traffic_of(time: RegionTime) -> Traffic:
+    """What both maps are drawn from: a stream can have so many commands that asking each twice takes seconds."""
+    return Traffic(
+        time.cycles, tuple((item, each) for item in time.commands for each in footprints(item.command))
+    )
+
+
+def scratchpad_map(traffic: Traffic, size: int) -> Map:
     """Who wrote what the scratchpad holds: a load, or the array and the drain unit."""
-    return _map(time, SCRATCHPAD, 0, size, [])
+    return _map(traffic, SCRATCHPAD, 0, size, [])
 
 
-def arena_map(time: RegionTime, begin: int, size: int, inputs: Sequence[tuple[int, int]]) -> Map:
+def arena_map(traffic: Traffic, begin: int, size: int, inputs: Sequence[tuple[int, int]]) -> Map:
     """What lives in the arena of `size` bytes from byte `begin` of DRAM; `inputs` are ranges that the user writes before."""
-    return _map(time, DRAM, begin, size, inputs)
+    return _map(traffic, DRAM, begin, size, inputs)
 
 
 def occupied(picture: Map) -> float:
@@ -54,17 +70,17 @@ def draw(picture: Map, cycles: int, size: int, labels: tuple[str, str]) -> "Figu
         axes.bar(0, 0, color=colour, label=label)
     axes.set_xlim(0, cycles)
     axes.set_ylim(0, size / 1024)
-    axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    legend_above(axes, 2)
     return figure
 
 
-def _map(time: RegionTime, memory: str, begin: int, size: int, inputs: Sequence[tuple[int, int]]) -> Map:
+def _map(traffic: Traffic, memory: str, begin: int, size: int, inputs: Sequence[tuple[int, int]]) -> Map:
     picture = np.full((ROWS, COLUMNS), FREE, np.uint8)
     holds, since = np.full(ROWS, FREE, np.uint8), np.zeros(ROWS, np.int64)
     for first, last in inputs:
         holds[_rows(first, last, begin, size)] = LOADED
-    for moment, writes, rows, kind in _events(time, memory, begin, size):
-        column = min(COLUMNS - 1, moment * COLUMNS // max(time.cycles, 1))
+    for moment, writes, rows, kind in _events(traffic, memory, begin, size):
+        column = min(COLUMNS - 1, moment * COLUMNS // max(traffic.cycles, 1))
         if writes:
             holds[rows], since[rows] = kind, column
         else:
@@ -74,14 +90,13 @@ def _map(time: RegionTime, memory: str, begin: int, size: int, inputs: Sequence[
     return picture
 
 
-def _events(time: RegionTime, memory: str, begin: int, size: int) -> list[tuple[int, bool, slice, int]]:
+def _events(traffic: Traffic, memory: str, begin: int, size: int) -> list[tuple[int, bool, slice, int]]:
     """Reads at the end of their command and writes at its start, in order of time."""
     events = []
-    for item in time.commands:
-        for each in footprints(item.command):
-            if each.memory == memory and each.end > begin and each.begin < begin + size:
-                moment = item.start if each.writes else item.end
-                events.append((moment, each.writes, _rows(each.begin, each.end, begin, size), _kind(item)))
+    for item, each in traffic.touches:
+        if each.memory == memory and each.end > begin and each.begin < begin + size:
+            moment = item.start if each.writes else item.end
+            events.append((moment, each.writes, _rows(each.begin, each.end, begin, size), _kind(item)))
     return sorted(events, key=lambda event: event[0])
 
 

@@ -25,10 +25,11 @@ def occupancy(times: Sequence[RegionTime]) -> "Figure":
     edges = np.linspace(0, cycles, BINS + 1)
     for axes, unit in zip(rows, UNITS, strict=True):
         share = np.diff(busy_until(times, unit, edges)) / np.diff(edges)
-        axes.fill_between(edges[:-1], share, step="post", color=COLOURS[unit], alpha=0.85, linewidth=0)
+        axes.fill_between(edges[:-1], share, step="post", color=COLOURS[unit], linewidth=0)
         axes.set(ylim=(0, 1), xlim=(0, cycles), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
         axes.set_title(f"{unit}: {share.mean():.1%}", loc="left", fontsize=10, color=INK)
         axes.grid(axis="y", color=GRID, linewidth=0.7)
+        axes.set_axisbelow(True)
     thousands(rows[-1].xaxis)
     rows[-1].set_xlabel("simulated cycle", color=INK)
     return figure

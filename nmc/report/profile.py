@@ -7,33 +7,37 @@ from pathlib import Path
 from nmc.package import Package
 from nmc.profile import LayerProfile, Profile
 from nmc.report.bars import MOST_LAYERS, cycles_by_kind, cycles_by_layer
-from nmc.report.memory_map import arena_map, draw, occupied, scratchpad_map
+from nmc.report.memory_map import arena_map, draw, occupied, scratchpad_map, traffic_of
 from nmc.report.occupancy import close_up, occupancy, wasted
 from nmc.report.page import Grid, Section, render, write_page
 from nmc.report.roofline import roofline
 from nmc.report.style import svg
 from nmc.text import bytes_text, count_text
-from nmc.timing import RegionTime, times_of
+from nmc.timing import RegionTime
 from targets.gemm_accel.program import Program
 
 WORST = 2
 """How many layers have a close-up."""
 
 
-def write_profile_page(path: Path, package: Package, profile: Profile, programs: Sequence[Program]) -> None:
-    """Writes the page of a package with these programs; for one without commands it says so.
+def write_profile_page(
+    path: Path, package: Package, profile: Profile, programs: Sequence[Program], times: Sequence[RegionTime]
+) -> None:
+    """Writes the page of a package, given its regions' programs and times; for one without commands it says so.
 
     Raises NmcError without matplotlib and jinja2.
     """
-    write_page(path, profile_page(package, profile, programs))
+    write_page(path, profile_page(package, profile, programs, times))
 
 
-def profile_page(package: Package, profile: Profile, programs: Sequence[Program]) -> str:
+def profile_page(
+    package: Package, profile: Profile, programs: Sequence[Program], times: Sequence[RegionTime]
+) -> str:
     """The page as text."""
     accelerator, name = package.manifest.accelerator, package.manifest.model
     if accelerator is None or not profile.layers:
         return render(f"Profile of {name}", "Everything runs on the CPU: there are no commands.", [], [])
-    config, times = accelerator.config, times_of(package, programs)
+    config = accelerator.config
     cells = int(config["rows"]) * int(config["columns"])
     subtitle = (
         f"{config['rows']}×{config['columns']} multipliers of {config['data_bits']} bits, "
@@ -48,13 +52,14 @@ def profile_page(package: Package, profile: Profile, programs: Sequence[Program]
         ),
         Section(
             "Roofline",
-            "Each layer where it is; areas are cycles. Below the line a layer leaves something unused.",
+            "Each layer that multiplies, over the cycles that it takes or keeps a unit busy; areas are cycles. Below the "
+            "line a layer leaves both the array and the DRAM port idle at times.",
             svg(roofline(profile.layers, cells, int(config["dram_bytes_per_cycle"]))),
         ),
         Section(
             "Cycles by layer",
             f"The {min(MOST_LAYERS, len(profile.layers))} layers that take longest. Layers overlap: a layer's cycles are "
-            "those by which it moves the end.",
+            "those by which it moves the end of the work so far.",
             svg(cycles_by_layer(profile.layers, cells)),
         ),
         Section(
@@ -77,18 +82,18 @@ def _figures(package: Package, profile: Profile, cells: int) -> list[tuple[str, 
     return [
         (f"{profile.cycles:,}", "simulated cycles"),
         (f"{profile.seconds_at_clock * 1e3:.3g} ms", "at this clock"),
-        (f"{profile.utilization:.1%}", "of the array's multiply-adds"),
+        (f"{profile.utilization:.1%}", "utilisation of the array"),
         (
             f"{profile.cycles * cells / profile.macs:.2f} ×" if profile.macs else "–",
-            "multiply-adds / cells of the array",
+            "the multiply-adds' own cycles",
         ),
         (bytes_text(moved), "of DRAM traffic"),
         (bytes_text(profile.arena_bytes), "DRAM arena"),
-        (f"{products:.3g} + {memory:.3g} µJ", "multiply-adds + DRAM"),
+        (f"{products + memory:,.4g} µJ", f"estimate: {memory / (products + memory or 1):.0%} of it DRAM"),
     ]
 
 
-def _close_ups(profile: Profile, times: list[RegionTime], cells: int) -> list[Section]:
+def _close_ups(profile: Profile, times: Sequence[RegionTime], cells: int) -> list[Section]:
     """The layers that lose most against the array."""
     worst = sorted(profile.layers, key=lambda layer: -wasted(layer, cells))[:WORST]
     shown = [
@@ -105,13 +110,14 @@ def _close_ups(profile: Profile, times: list[RegionTime], cells: int) -> list[Se
     ]
 
 
-def _maps(package: Package, programs: Sequence[Program], times: list[RegionTime]) -> list[Section]:
+def _maps(package: Package, programs: Sequence[Program], times: Sequence[RegionTime]) -> list[Section]:
     """The maps of the memories for the longest command stream."""
     index = max(range(len(times)), key=lambda place: times[place].cycles)
     time, program, region = times[index], programs[index], package.manifest.regions[index]
     assert package.manifest.accelerator is not None
     size = int(package.manifest.accelerator.config["scratchpad_bytes"])
-    scratchpad = scratchpad_map(time, size)
+    traffic = traffic_of(time)
+    scratchpad = scratchpad_map(traffic, size)
     sections = [
         Section(
             "Scratchpad",
@@ -122,7 +128,7 @@ def _maps(package: Package, programs: Sequence[Program], times: list[RegionTime]
     if region.arena_bytes:
         sizes = [(tensor.dram, tensor.type.bytes * math.prod(tensor.shape)) for tensor in program.inputs]
         arena = arena_map(
-            time, program.constant_bytes, region.arena_bytes, [(at, at + count) for at, count in sizes]
+            traffic, program.constant_bytes, region.arena_bytes, [(at, at + count) for at, count in sizes]
         )
         text = (
             f"What is still to be read, by address over time. It needs {bytes_text(region.arena_bytes)}; the largest set of "

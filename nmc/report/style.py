@@ -48,6 +48,12 @@ def thousands(axis: "Axis") -> None:
     axis.set_major_formatter(FuncFormatter(text))
 
 
+def legend_above(axes: "Axes", columns: int) -> None:
+    """The legend at the upper right outside the axes, where it can cover nothing."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, ncols=columns, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+
+
 def svg(figure: "Figure") -> str:
     """The figure as an SVG element, the same for the same figure."""
     import matplotlib

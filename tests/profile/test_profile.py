@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from nmc import profile
 from nmc.manifest import Accelerator, Layer, Manifest, Offload, Product, Region
 from nmc.package import Package
@@ -19,7 +17,7 @@ ALONE = isa.Pwl(isa.Operand(0), 0, (1, 4, 6), isa.Destination(0))
 
 
 def layers_of(
-    monkeypatch: pytest.MonkeyPatch, commands: Sequence[CommandTime], cycles: int, product: str = "conv"
+    commands: Sequence[CommandTime], cycles: int, product: str = "conv"
 ) -> list[profile.LayerProfile]:
     """The layers of the profile of one region that ran these commands in these cycles on a 2×3 array; the layer
     `product` multiplies 4 × 5 by 5 × 6."""
@@ -41,18 +39,15 @@ def layers_of(
         offload=Offload(2, 2, 120, 120),
         members={},
     )
-    monkeypatch.setattr(
-        profile, "times_of", lambda package, programs: [RegionTime(tuple(commands), cycles, 0, 0)]
-    )
-    result = profile.profile_package(Package(manifest, b"", b""))
+    times = [RegionTime(tuple(commands), cycles, 0, 0)]
+    result = profile.profile_package(Package(manifest, b"", b""), times)
     assert result.cycles == cycles == sum(layer.cycles for layer in result.layers)
     assert result.utilization == sum(layer.macs for layer in result.layers) / (2 * 3 * cycles)
     return list(result.layers)
 
 
-def test_a_chain_belongs_to_the_layer_whose_sums_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_belongs_to_the_layer_whose_sums_it_drains() -> None:
     (layer,) = layers_of(
-        monkeypatch,
         [
             CommandTime(LOAD, "conv", DRAM, 0, 10, 10, 100),
             CommandTime(GEMM, "conv", ARRAY, 10, 40, 30, 0),
@@ -66,9 +61,8 @@ def test_a_chain_belongs_to_the_layer_whose_sums_it_drains(monkeypatch: pytest.M
     assert (layer.bound, layer.dram_bytes) == (ARRAY, 120)
 
 
-def test_a_layer_with_commands_of_its_own_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_with_commands_of_its_own_stays_one() -> None:
     first, second = layers_of(
-        monkeypatch,
         [
             CommandTime(GEMM, "conv", ARRAY, 0, 30, 30, 0),
             CommandTime(CHAIN, "conv", DRAIN, 30, 35, 5, 0),
@@ -81,11 +75,8 @@ def test_a_layer_with_commands_of_its_own_stays_one(monkeypatch: pytest.MonkeyPa
     assert (second.name, second.cycles, second.macs) == ("relu", 15, 0)
 
 
-def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once() -> None:
     first, second = layers_of(
-        monkeypatch,
         [
             CommandTime(LOAD, "conv", DRAM, 0, 100, 100, 100),
             CommandTime(GEMM, "relu", ARRAY, 20, 60, 40, 0),
@@ -97,6 +88,6 @@ def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once(
     assert (second.cycles, second.utilization) == (0, 4 * 5 * 6 / (2 * 3 * 40))
 
 
-def test_a_layer_that_keeps_no_unit_busy_is_bound_by_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    (layer,) = layers_of(monkeypatch, [CommandTime(LOAD, "conv", DRAM, 0, 70, 3, 6)], 70)
+def test_a_layer_that_keeps_no_unit_busy_is_bound_by_latency() -> None:
+    (layer,) = layers_of([CommandTime(LOAD, "conv", DRAM, 0, 70, 3, 6)], 70)
     assert layer.bound == profile.LATENCY

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from nmc.report.memory_map import COLUMNS, COMPUTED, FREE, LOADED, ROWS, arena_map, scratchpad_map
+from nmc.report.memory_map import (
+    COLUMNS,
+    COMPUTED,
+    FREE,
+    LOADED,
+    ROWS,
+    Traffic,
+    arena_map,
+    scratchpad_map,
+    traffic_of,
+)
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime
 from targets.gemm_accel import isa
 
@@ -16,8 +26,8 @@ def moved(cls: type[isa.Load] | type[isa.Store], dram: int, scratchpad: int) -> 
     return cls(dram, scratchpad, isa.Type.I16, counts, strides, strides)
 
 
-def region(*commands: CommandTime) -> RegionTime:
-    return RegionTime(commands, COLUMNS, 0, 0)
+def region(*commands: CommandTime) -> Traffic:
+    return traffic_of(RegionTime(commands, COLUMNS, 0, 0))
 
 
 def test_the_scratchpad_holds_what_is_still_to_be_read() -> None:
