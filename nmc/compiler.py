@@ -12,14 +12,14 @@ from nmc.argument_counts import ArgumentCounts
 from nmc.blas import one_blas_thread
 from nmc.border import Border, find_border
 from nmc.calibration import collect_ranges, synthetic_samples
-from nmc.errors import CalibrationError, UnsupportedOperatorError
+from nmc.errors import CalibrationError, ConfigError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.memory import release_freed_memory
 from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products
 from nmc.operand_statistics import OperandStatistics
-from nmc.options import AUTO_BITS, DEFAULT_SEGMENTS, Options
+from nmc.options import AUTO_BITS, Options
 from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import TensorFormat
 from passes.bound_masks import bound_masks
@@ -135,7 +135,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         progress("choosing the products that have 8 bits")
         products = choose_products(exact, products, samples, options.max_loss)
     progress("fitting tables")
-    matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options, arguments))
+    matrix_form, tables = linearise(exact, ranges, formats, table_fitter(options, made.config, arguments))
     tables = {name: _with_outside(table, arguments) for name, table in tables.items()}
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     made = replace(
@@ -228,8 +228,17 @@ def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
     return array.astype(spec.dtype)
 
 
-def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
-    """How the options ask for tables to be fitted; equal questions get the same table."""
+def table_fitter(options: Options, config: AcceleratorConfig, arguments: ArgumentCounts) -> Fit:
+    """How the options ask for tables to be fitted; equal questions get the same table.
+
+    Raises ConfigError when more segments are asked for than a slot of the accelerator's table memory holds.
+    """
+    entries = config.table_entries
+    if (options.pwl_segments or 0) > entries:
+        raise ConfigError(
+            f"tables of {options.pwl_segments} segments do not fit the accelerator's slots of {entries} entries; ask for "
+            "fewer, or raise table_entries in its description"
+        )
     fitted: dict[object, Table] = {}
 
     def fit(request: Request) -> Table:
@@ -249,7 +258,7 @@ def table_fitter(options: Options, arguments: ArgumentCounts) -> Fit:
                 span.low,
                 span.high,
                 params=dict(request.parameters),
-                segments=options.pwl_segments or DEFAULT_SEGMENTS,
+                segments=options.pwl_segments or entries,
                 mode="chord" if options.pwl_granularity is not None else "minimax",
                 granularity=options.pwl_granularity,
                 max_error=options.pwl_max_error,

@@ -12,7 +12,6 @@ TARGETS = ("gemm-accel", "cpu")
 AUTO_BITS = "auto"
 DATA_BITS = (8, 16, AUTO_BITS)
 DEFAULT_MAX_LOSS = 0.004
-DEFAULT_SEGMENTS = 256
 
 
 @dataclass(frozen=True)

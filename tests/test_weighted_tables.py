@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 import nmc
 from nmc.errors import ConfigError
 from nmc.options import Options
+from nmc.pwl import fit_table, function_named
 
 
 def sigmoid() -> onnx.ModelProto:
@@ -29,6 +30,17 @@ def test_weighted_tables_err_less_on_the_data_and_more_beside_it() -> None:
         errors[weighted] = float(np.sqrt(((result - exact) ** 2).mean())), table.max_error
     assert errors[True][0] < 0.6 * errors[False][0]
     assert errors[True][1] > errors[False][1]
+
+
+def test_weighted_tables_of_all_entries_err_less_on_the_data_than_others() -> None:
+    function, generator = function_named("sigmoid"), np.random.default_rng(0)
+    data = generator.normal(-2.5, 0.4, 20_000)
+    histogram = np.histogram(data, bins=256, range=(-8.0, 8.0))
+    errors = [
+        np.sqrt(((fit_table(function, -8.0, 8.0, histogram=given)(data) - function(data)) ** 2).mean())
+        for given in (histogram, None)
+    ]
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_chords_cannot_be_weighted() -> None:

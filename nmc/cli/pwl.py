@@ -68,7 +68,7 @@ def pwl(
         from nmc.pwl.functions import function_named
         from nmc.pwl.report import plot as draw
         from nmc.pwl.report import row
-        from nmc.pwl.segments import MAXIMUM_ENTRIES
+        from nmc.pwl.segments import DEFAULT_ENTRIES
         from nmc.pwl.table import fit_table
 
         progress("fitting")
@@ -78,7 +78,7 @@ def pwl(
             resolved,
             low,
             high,
-            segments=MAXIMUM_ENTRIES if segments is None else segments,
+            segments=DEFAULT_ENTRIES if segments is None else segments,
             addressing=addressing or "auto",
             mode="minimax" if granularity is None else "chord",
             granularity=granularity,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmc.pwl.curve import Curve, trace
-from nmc.pwl.fit import fit_lines
+from nmc.pwl.fit import FIT_POINTS, fit_lines
 from nmc.pwl.functions import FloatArray
 from nmc.pwl.octave import is_signed, magnitudes, on_magnitudes
 from nmc.pwl.segments import BESIDE, MAXIMUM_BLOCKS, Problem, Segments, fitted
@@ -24,8 +24,8 @@ SEGMENTS_A_BLOCK = 4
 MAXIMUM_BITS = 7
 """A block has at most 128 segments."""
 MEASURED_BITS = 4
-"""Up to this many bits the errors of a block's segments are measured; each further bit quarters them, as it does where a
-segment is so short that the function is nearly a parabola on it."""
+"""Up to this many bits the errors of a block's segments are measured; each further bit quarters them (squared ones,
+twice), as it does where a segment is so short that the function is nearly a parabola on it."""
 MARGIN_OCTAVES, MARGIN_BITS = 2, 2
 """Octaves outside the range on each side, and their division: along the line of another octave a root is soon wrong."""
 LEAST_ENTRIES_WITH_MARGINS = 64
@@ -73,12 +73,15 @@ def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Se
 
     def measure(bits: int) -> FloatArray:
         ends = np.clip(parts(bits), problem.lo, problem.hi)
-        errors = fit_lines(curve, ends[:, :-1].ravel(), ends[:, 1:].ravel(), problem.rule).errors
+        errors = _segment_errors(problem, curve, ends[:, :-1].ravel(), ends[:, 1:].ravel())
+        if problem.density is not None:
+            return errors.reshape(len(begin), -1).sum(axis=1)
         return share * errors.reshape(len(begin), -1).max(axis=1)
 
     limits = np.where(whole, finest, 0)
-    errors = _errors(measure, min(finest, MEASURED_BITS))
-    divisions = divide(errors, limits, entries, count, enough=SURE * problem.enough)
+    weighted = problem.density is not None
+    errors = _errors(measure, min(finest, MEASURED_BITS), 16.0 if weighted else 4.0)
+    divisions = divide(errors, limits, entries, count, enough=SURE * problem.enough, total=weighted)
     ends = [parts(bits)[block, :entries] for block, (bits, entries) in enumerate(divisions)]
     edges = np.concatenate(ends)[1:]
     left = np.concatenate([coarse.left[:1], edges])
@@ -160,10 +163,22 @@ def _errors_on(problem: Problem, ends: FloatArray, sign: float) -> FloatArray:
     return np.asarray(lines.errors.reshape(len(ends), -1).max(axis=1))
 
 
-def _errors(measure: Callable[[int], FloatArray], measured: int) -> FloatArray:
-    """The errors [bits, blocks] of every block by its division, the finest by extrapolation."""
+def _segment_errors(problem: Problem, curve: Curve, left: FloatArray, right: FloatArray) -> FloatArray:
+    """The largest error of each segment, or its part of the expected squared error where the density is known."""
+    if problem.density is None:
+        return fit_lines(curve, left, right, problem.rule).errors
+    x = curve.points(left, right, FIT_POINTS)
+    y = problem.function(x)
+    lines = problem.rule(x, y)
+    square = problem.density(x) * (y - lines.slopes[:, None] * x - lines.intercepts[:, None]) ** 2
+    return np.asarray(np.trapezoid(square, x, axis=1))
+
+
+def _errors(measure: Callable[[int], FloatArray], measured: int, gain: float = 4.0) -> FloatArray:
+    """The errors [bits, blocks] of every block by its division, the finest by extrapolation: each bit divides them by
+    `gain`."""
     errors = [measure(bits) for bits in range(measured + 1)]
-    errors += [errors[-1] / 4.0**further for further in range(1, MAXIMUM_BITS - measured + 1)]
+    errors += [errors[-1] / gain**further for further in range(1, MAXIMUM_BITS - measured + 1)]
     return np.stack(errors)
 
 
@@ -174,18 +189,21 @@ def divide(
     count: int,
     least: np.ndarray | None = None,
     enough: float = 0.0,
+    total: bool = False,
 ) -> tuple[Division, ...]:
     """The division of each block after the worst one was halved again and again, as long as `count` entries suffice.
 
     `errors` [bits, blocks] tells how good a block gets, `limits` [blocks] the most bits, `entries` the price, `least`
-    [blocks] where to begin. A block whose error is at most `enough` is left as it is.
+    [blocks] where to begin. A block whose error is at most `enough` is left as it is. Where errors add up to a `total`,
+    the worst block is the one with the largest error an entry.
     """
     bits = np.zeros(errors.shape[1], np.int64) if least is None else least.astype(np.int64)
     used = [entries(block, int(bits[block])) for block in range(len(bits))]
     error = errors[bits, np.arange(len(bits))]
     open_blocks = (bits < limits) & (error > enough)
     while open_blocks.any():
-        worst = int(np.argmax(np.where(open_blocks, error, -1.0)))
+        need = error / np.array(used) if total else error
+        worst = int(np.argmax(np.where(open_blocks, need, -1.0)))
         more = entries(worst, int(bits[worst]) + 1)
         if sum(used) - used[worst] + more > count:
             open_blocks[worst] = False

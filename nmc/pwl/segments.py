@@ -10,8 +10,10 @@ from nmc.pwl.curve import Curve
 from nmc.pwl.fit import LineRule, fit_lines
 from nmc.pwl.functions import FloatArray, Function, TableError
 
-MAXIMUM_ENTRIES = 256
-"""Entries of the accelerator's table memory."""
+MAXIMUM_ENTRIES = 512
+"""Entries of a slot of the largest table memory that an accelerator may have."""
+DEFAULT_ENTRIES = 256
+"""Entries of a slot of the default accelerator."""
 MAXIMUM_BREAKPOINT_ENTRIES = 64
 """Segments that the comparator tree can tell apart."""
 BESIDE = 0.125

@@ -14,7 +14,15 @@ from nmc.pwl.fit import LineRule, chord_lines, minimax_lines, weighted_lines
 from nmc.pwl.functions import FloatArray, Function, TableError, function_named
 from nmc.pwl.octave import is_signed, octave_segments, spans_octaves
 from nmc.pwl.quantised_table import SLOPE_LIMIT, QuantisedTable, quantise_table
-from nmc.pwl.segments import MAXIMUM_ENTRIES, Errors, Problem, Segments, errors_of, fitted_range
+from nmc.pwl.segments import (
+    DEFAULT_ENTRIES,
+    MAXIMUM_ENTRIES,
+    Errors,
+    Problem,
+    Segments,
+    errors_of,
+    fitted_range,
+)
 from nmc.pwl.uniform import uniform_segments
 
 ADDRESSINGS = ("auto", "uniform", "octave", "breakpoints", "blocks", "octave-blocks")
@@ -100,7 +108,7 @@ def fit_table(
     hi: float,
     *,
     params: Mapping[str, float] | None = None,
-    segments: int = MAXIMUM_ENTRIES,
+    segments: int = DEFAULT_ENTRIES,
     addressing: str = "auto",
     mode: str = "minimax",
     granularity: float | None = None,
@@ -159,14 +167,14 @@ def _strategies(problem: Problem, addressing: str, granularity: float | None) ->
         and granularity is None
         and spans_octaves(problem, OCTAVES_BEFORE_OCTAVE_ADDRESSING)
     )
-    divisible = problem.density is None and problem.mode == "minimax"
+    divisible = problem.mode == "minimax"
     strategies: list[_Strategy] = []
     if addressing.startswith("octave") or (addressing == "auto" and prefers):
         if problem.hi <= 0 and not is_signed(problem):
             raise TableError(f"{problem.function}: octave addressing needs positive inputs, not {span}")
         if addressing != "octave-blocks":
             strategies.append(lambda count: octave_segments(problem, count))
-        if addressing == "octave-blocks" or (addressing == "auto" and divisible):
+        if addressing == "octave-blocks" or (addressing == "auto" and divisible and problem.density is None):
             strategies.append(lambda count: octave_block_segments(problem, count))
         return strategies
     if both_signs:

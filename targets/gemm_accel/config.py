@@ -89,7 +89,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "scratchpad_bytes": (4096, 1 << 30),
     "accumulator_entries": (64, 1 << 26),
     "table_slots": (1, 256),
-    "table_entries": (64, 256),
+    "table_entries": (64, 512),
     "dram_bytes_per_cycle": (1, 4096),
     "dram_latency_cycles": (0, 100_000),
     "outstanding_transfers": (1, 1024),

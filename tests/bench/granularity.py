@@ -14,7 +14,7 @@ import numpy as np
 
 import models
 from nmc.pwl import Function, Table, fit_table
-from nmc.pwl.segments import MAXIMUM_ENTRIES
+from nmc.pwl.segments import DEFAULT_ENTRIES
 from nmc.quant.formats import TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
 from passes.formats import HEADROOM, NARROW_BITS
@@ -110,7 +110,7 @@ def chords(function: Function, span: TensorRange, granularity: float) -> Table:
         function,
         span.low,
         span.high,
-        segments=MAXIMUM_ENTRIES,
+        segments=DEFAULT_ENTRIES,
         addressing="uniform",
         mode="chord",
         granularity=granularity,

@@ -50,6 +50,21 @@ def test_a_default_table_adds_less_than_half_a_step_of_16_bits(name: str) -> Non
     assert error < 0.5 * scale_for(-largest, largest, 16)
 
 
+def test_entries_are_saved_where_the_error_is_small_enough() -> None:
+    least = fit_table("exp", -8.0, 0.0)
+    table = fit_table("exp", -8.0, 0.0, enough=4.0 * least.max_error)
+    assert table.max_error <= 4.0 * least.max_error
+    # the error goes as the square of the number: half as many suffice, but for the powers of two
+    assert table.entries <= 0.75 * least.entries
+
+
+def test_beside_what_is_expected_errors_may_be_eight_times_as_large() -> None:
+    table = fit_table("sin", -6.0, 6.0, segments=512, seen=(-3.0, 3.0))
+    even = fit_table("sin", -6.0, 6.0, segments=512, addressing="uniform")
+    assert table.seen_error < table.max_error <= 8.0 * table.seen_error
+    assert table.seen_error < even.max_error
+
+
 @pytest.mark.parametrize("bits", [16, 32])
 @pytest.mark.parametrize(
     ("name", "low", "high", "addressing"),

@@ -221,7 +221,7 @@ def test_fitting_the_same_table_twice_gives_the_same_numbers() -> None:
         (("log", -5, -1), {}, r"log is not defined on \[-5, -1\], only on \[0, inf\]"),
         (("gelu", 4, -4), {}, "not a finite interval"),
         (("gelu", 0, float("inf")), {}, "not a finite interval"),
-        (("gelu", -4, 4), {"segments": 0}, "1 to 256 segments, not 0"),
+        (("gelu", -4, 4), {"segments": 0}, "1 to 512 segments, not 0"),
         (("gelu", -4, 4), {"addressing": "hash"}, "no addressing 'hash'"),
         (("gelu", -4, 4), {"mode": "spline"}, "no fitting mode 'spline'"),
         (("gelu", -4, 4), {"granularity": -1.0}, "granularity is -1.0; it must be a positive number"),
