@@ -31,8 +31,7 @@ def _all(command: isa.Command) -> Iterator[Footprint]:
     if isinstance(command, isa.Load | isa.Gather | isa.Store):
         yield from _transfer(command)
     elif isinstance(command, isa.Gemm):
-        yield _grid(command.a, [(command.m, command.a_pitch), (command.k, command.a_step)], command.a_type)
-        yield _grid(command.b, [(command.k, command.b_pitch), (command.n, 0)], command.b_type)
+        yield from _product(command)
     elif isinstance(command, isa.Drain):
         sets = 1 if command.shared else command.columns
         if command.bias != isa.NONE:
@@ -45,6 +44,21 @@ def _all(command: isa.Command) -> Iterator[Footprint]:
             yield from _element_wise(command.b, command.counts, False)
         if not isinstance(command, isa.Mac):
             yield from _element_wise(command.destination, command.counts, True)
+
+
+def _product(command: isa.Gemm) -> Iterator[Footprint]:
+    step = command.a_step or command.a_type.bytes
+    rows = _digits(command.m, command.a_rows, command.a_pitch, command.a_group_pitch)
+    columns = _digits(command.k, command.a_run, step, command.a_run_pitch)
+    yield _grid(command.a, [*rows, *columns], command.a_type)
+    depth = _digits(command.k, command.b_rows, command.b_pitch, command.b_group_pitch)
+    yield _grid(command.b, [*depth, (command.n, command.b_type.bytes)], command.b_type)
+
+
+def _digits(count: int, group: int, pitch: int, group_pitch: int) -> list[tuple[int, int]]:
+    """Counts and pitches of groups and of what is in each; 0 is one group of all."""
+    group = min(group or count, count)
+    return [(-(-count // group) if group else 0, group_pitch), (group, pitch)]
 
 
 def _transfer(command: isa.Load | isa.Gather | isa.Store) -> Iterator[Footprint]:
@@ -77,11 +91,8 @@ def _grid(
     memory: str = SCRATCHPAD,
     writes: bool = False,
 ) -> Footprint:
-    """The hull of base + Σ step·index; a step of 0 in the innermost dimension of a product's operand is a dense row."""
-    inner_count, inner_step = steps[-1]
-    dense = len(steps) == 2 and inner_step == 0
-    reaches = [(count - 1) * step for count, step in steps[:-1]]
-    reaches.append((inner_count - 1) * (kind.bytes if dense else inner_step))
+    """The hull of base + Σ step·index."""
+    reaches = [(count - 1) * step for count, step in steps]
     begin = base + sum(min(reach, 0) for reach in reaches)
     end = base + sum(max(reach, 0) for reach in reaches) + kind.bytes
     return Footprint(memory, begin, end if all(count for count, _ in steps) else begin, writes)

@@ -142,6 +142,30 @@ void add_narrow_product(const Source& a, const Source& b, int64_t m, int64_t k, 
   }
 }
 
+// A count of elements of which each `group` are `pitch` apart, and the groups `group_pitch`.
+struct Digits {
+  int64_t count, group, pitch, group_pitch;
+
+  bool is_linear() const { return group == count || group_pitch == group * pitch; }
+  int64_t offset(int64_t i) const { return i / group * group_pitch + i % group * pitch; }
+};
+
+// The matrix with these rows and depths; copied to `copy`, row by row, where they are not equally far apart.
+Source matrix(const uint8_t* data, isa::Type type, const Digits& rows, const Digits& depths,
+              std::vector<uint8_t>& copy) {
+  if (rows.is_linear() && depths.is_linear()) return {data, type, rows.pitch, depths.pitch};
+  const int64_t bytes = bytes_of(type);
+  copy.resize(static_cast<size_t>(rows.count * depths.count * bytes + kNarrowSlack));
+  uint8_t* to = copy.data();
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const uint8_t* row = data + rows.offset(i);
+    for (int64_t d = 0; d < depths.count; ++d, to += bytes) {
+      std::memcpy(to, row + depths.offset(d), static_cast<size_t>(bytes));
+    }
+  }
+  return {copy.data(), type, depths.count * bytes, bytes};
+}
+
 }  // namespace
 
 void execute(const isa::Gemm& command, State& state) {
@@ -149,8 +173,15 @@ void execute(const isa::Gemm& command, State& state) {
   if (m * n == 0) return;
   int64_t* sums = state.accumulators.data() + command.accumulator;
   const uint8_t* scratchpad = state.scratchpad.data();
-  const Source a{scratchpad + command.a, command.a_type, command.a_pitch, step_of(command.a_step, command.a_type)};
-  const Source b{scratchpad + command.b, command.b_type, bytes_of(command.b_type), command.b_pitch};
+  static thread_local std::vector<uint8_t> copied_a, copied_b;
+  const int64_t run = group_of(command.a_run, command.k), b_bytes = bytes_of(command.b_type);
+  const Source a = matrix(scratchpad + command.a, command.a_type,
+                          {m, group_of(command.a_rows, command.m), command.a_pitch, command.a_group_pitch},
+                          {k, run, step_of(command.a_step, command.a_type), command.a_run_pitch}, copied_a);
+  const Source lines = matrix(scratchpad + command.b, command.b_type,
+                              {k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch},
+                              {n, n, b_bytes, 0}, copied_b);
+  const Source b{lines.data, lines.type, lines.step, lines.row};
   if (k > 0 && has_narrow_products(command.a_type, command.b_type)) {
     return add_narrow_product(a, b, m, k, n, command.accumulate, sums);
   }
