@@ -42,16 +42,27 @@ ARENA = 1 << 40
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in the scratchpad: address, bytes from row to row, and from column to column unless dense."""
+    """A matrix in the scratchpad: address, bytes from row to row, and from column to column unless dense. Its rows may
+    come in groups of `rows`, `group_pitch` apart, and its columns in runs of `run`, `run_pitch` apart."""
 
     address: int
     dtype: str
     pitch: int
     step: int = 0
+    rows: int = 0
+    group_pitch: int = 0
+    run: int = 0
+    run_pitch: int = 0
 
     def access(self, rows: int, columns: int) -> Access:
         """The scratchpad that so many rows and columns lie in."""
-        reach = [(rows - 1) * self.pitch, (columns - 1) * (self.step or BYTES[self.dtype])]
+        group, run = self.rows or rows, self.run or columns
+        reach = [
+            (-(-rows // group) - 1) * self.group_pitch,
+            (min(group, rows) - 1) * self.pitch,
+            (-(-columns // run) - 1) * self.run_pitch,
+            (min(run, columns) - 1) * (self.step or BYTES[self.dtype]),
+        ]
         start = self.address + sum(min(r, 0) for r in reach)
         return Access(
             "scratchpad", start, self.address + sum(max(r, 0) for r in reach) + BYTES[self.dtype], False
@@ -88,7 +99,7 @@ class Assembly:
         """Brings a tile of a view to its place in the scratchpad."""
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
         readable = dram_access(base, view, writes=False)
-        for transfer in transfers(view, ranges, place.strides):
+        for transfer in transfers(view, ranges, place.strides, place.blocks):
             dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
             counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
             y, x = bounds(transfer)
@@ -120,6 +131,10 @@ class Assembly:
         stop = scratchpad + (rows + 1) * pitch * kind.bytes
         self._add(command, [Access("scratchpad", scratchpad, stop, True)])
 
+    def load_lines(self, command: isa.Load, lowest: int, size: int) -> None:
+        """A load of constants as its maker wants it; it writes the `size` bytes from `lowest` on."""
+        self._add(command, [Access("scratchpad", lowest, lowest + size, True)])
+
     def gather(self, table: View, index: View, ranges: Sequence[Range], place: Placed) -> None:
         """Brings rows of `table` to the scratchpad: `ranges` of the index vector and of the table's further
         axes."""
@@ -146,7 +161,7 @@ class Assembly:
         """Writes a tile from the scratchpad to its part of a view."""
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
         writable = dram_access(base, view, writes=True)
-        for transfer in transfers(view, ranges, place.strides):
+        for transfer in transfers(view, ranges, place.strides, place.blocks):
             dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
             counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
             command = isa.Store(dram, scratchpad, kind, counts, dram_strides, strides)
@@ -169,6 +184,12 @@ class Assembly:
             accumulator,
             int(accumulate),
             a.step,
+            a.rows,
+            a.group_pitch,
+            a.run,
+            a.run_pitch,
+            b.rows,
+            b.group_pitch,
         )
         self._add(command, [a.access(m, k), b.access(k, n)])
 

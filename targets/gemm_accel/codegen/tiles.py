@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from targets.gemm_accel.codegen.transfers import Range
+from targets.gemm_accel.codegen.transfers import Block, Range
 from targets.gemm_accel.codegen.views import View
 
 COMMAND_DIMENSIONS = 3
@@ -15,11 +15,12 @@ COMMAND_DIMENSIONS = 3
 @dataclass(frozen=True)
 class Placed:
     """A tile in the scratchpad: `strides` are bytes from neighbour to neighbour along each axis, 0 in
-    repeats."""
+    repeats. An axis may fall into `blocks`, where that is so within a block only."""
 
     address: int
     dtype: str
     strides: tuple[int, ...]
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Both mappings of a depthwise convolution compute what its body computes; the faster one is taken."""
+"""All mappings of a depthwise convolution compute what its body computes; the fastest one is taken."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,9 +25,14 @@ WINDOWS = {
 
 
 def _compiled(
-    window: Window, size: tuple[int, int], config: AcceleratorConfig, dtype: str = "int16", fill: int = 3
+    window: Window,
+    size: tuple[int, int],
+    config: AcceleratorConfig,
+    dtype: str = "int16",
+    fill: int = 3,
+    residual: bool = True,
 ) -> CompiledRegion:
-    """A depthwise convolution padded with `fill`, a table and a residual, compared with their bodies."""
+    """A depthwise convolution padded with `fill`, a table and perhaps a residual, compared with their bodies."""
 
     def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
         draw = Draw(emitter, np.random.default_rng(0))
@@ -36,13 +42,13 @@ def _compiled(
         outputs = window.output_extents(size)
         image = emitter.emit(relax.op.reshape(product, [1, window.groups, *outputs]))
         result = draw.pwl(image, "int16")
-        return draw.add(result, p[1], "int16")
+        return draw.add(result, p[1], "int16") if residual else result
 
     parameters = [
         ((1, window.groups, *size), dtype),
         ((1, window.groups, *window.output_extents(size)), "int16"),
     ]
-    return assert_equal_to_bodies(parameters, body, config)
+    return assert_equal_to_bodies(parameters[: 1 + residual], body, config)
 
 
 def _kinds(region: CompiledRegion) -> set[str]:
@@ -83,3 +89,38 @@ def test_neighbouring_rows_of_a_small_image_share_the_zeros_between_them(
     region = _compiled(window, (size, size), AcceleratorConfig(), fill=0)
     depths = {command.k for command in region.program.commands if isinstance(command, isa.Gemm)}
     assert depths == {depth}
+
+
+@pytest.fixture
+def only_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves blocks of outputs as the only mapping."""
+    module = "targets.gemm_accel.codegen.depthwise"
+    monkeypatch.setattr(f"{module}.choose_toeplitz", lambda *_: None)
+    monkeypatch.setattr(f"{module}.choose_mac_tile", lambda *_: (math.inf, (1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
+@pytest.mark.parametrize(
+    ("size", "config"),
+    [((9, 13), SMALL), ((17, 18), AcceleratorConfig()), ((7, 7), AcceleratorConfig(rows=8, columns=32))],
+    ids=["small", "default", "8x32"],
+)
+@pytest.mark.usefixtures("only_blocks")
+def test_blocks_of_outputs_are_exact_whatever_the_window(
+    window: Window, size: tuple[int, int], config: AcceleratorConfig
+) -> None:
+    kinds = _kinds(_compiled(window, size, config, residual=False))
+    assert "Gemm" in kinds and "Mac" not in kinds
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("int8", -3), ("int32", 0), ("int32", 5)])
+@pytest.mark.usefixtures("only_blocks")
+def test_blocks_of_outputs_take_pixels_of_any_type(dtype: str, fill: int) -> None:
+    _compiled(WINDOWS["stride 2"], (16, 15), AcceleratorConfig(), dtype, fill, residual=False)
+
+
+def test_a_small_image_takes_a_pass_for_the_window_of_a_block() -> None:
+    """Blocks of 2 × 2 outputs of a kernel of 3 × 3 see 16 inputs, as many as the array has rows; 16 blocks are 8 × 8."""
+    region = _compiled(WINDOWS["3x3"], (8, 8), AcceleratorConfig(), residual=False)
+    shapes = {(c.m, c.k, c.n, c.a_run) for c in region.program.commands if isinstance(c, isa.Gemm)}
+    assert shapes == {(16, 16, 4, 4)}
