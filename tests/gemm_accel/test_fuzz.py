@@ -17,7 +17,7 @@ from nmc.errors import ProgramError
 from targets.gemm_accel import isa
 from targets.gemm_accel.program import Tensor
 from targets.gemm_accel.simulator import Simulator, Timing
-from targets.gemm_accel.tables import ENTRY, HEADER
+from targets.gemm_accel.tables import HEADER
 from tests.gemm_accel.bench import COMPUTE, CONFIG, LOAD, STORE, line, program_of
 
 I16 = isa.Type.I16
@@ -26,7 +26,8 @@ A, B = isa.Operand(0, I16, (256, 64), 2), isa.Operand(2048, I16, (256, 64), 2)
 COUNTS, PLACE = (2, 4, 32), isa.Destination(8192, I16, (256, 64))
 STREAMED, INTO_STREAM = isa.Operand(isa.STREAM, I16), isa.Destination(isa.STREAM, I16)
 GRID = ((2, 3, 4, 5, 6), (720, 240, 60, 12, 2), (720, 240, 60, 12, 2))
-TABLE = HEADER.pack(0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0) + np.zeros(2, ENTRY).tobytes()
+TABLE = HEADER.pack(0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0) + bytes(2 * 8 + 8)
+"""A uniform table of two lines, whose shifts take eight bytes with what follows them."""
 SCALE = 65536
 PROLOGUE = [
     line(isa.Load, 2048, SCALE, 128), isa.LoadTable(1024, 0), isa.Signal(LOAD, 4), isa.Wait(COMPUTE, 4),
