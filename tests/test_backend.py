@@ -20,6 +20,7 @@ SAMPLE = (
     "pow_example",
     "reduce_l1_empty_set",
     "softmax_axis_1",
+    "top_k_uint64",
 )
 CASES = {found.name: found for found in collect_testcases(None)}
 

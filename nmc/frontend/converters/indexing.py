@@ -101,16 +101,22 @@ def _arg_extreme(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _top_k(emitter: Emitter, node: Node) -> Sequence[Value]:
     x, count = node.tensor(0), node.constant(1)
     k = int(count.reshape(-1)[0]) if count is not None else int(node.attributes["k"])
+    # TVM sorts no uint64: as int64 they have the same order once the highest bit is turned
+    highest = np.asarray(1 << 63, np.uint64)
+    unsigned = dtype_of(x) == "uint64"
     found = emitter.call(
         relax.op.topk,
-        x,
+        emitter.cast(emitter.call(relax.op.bitwise_xor, x, highest), "int64") if unsigned else x,
         k=k,
         axis=int(node.attributes.get("axis", -1)) % len(shape_of(x)),
         ret_type="both",
         largest=bool(node.attributes.get("largest", 1)),
         dtype="int64",
     )
-    return [emitter.emit(relax.TupleGetItem(found, 0)), emitter.emit(relax.TupleGetItem(found, 1))]
+    values, places = (emitter.emit(relax.TupleGetItem(found, index)) for index in range(2))
+    if unsigned:
+        values = emitter.call(relax.op.bitwise_xor, emitter.cast(values, "uint64"), highest)
+    return [values, places]
 
 
 @converts("OneHot")
