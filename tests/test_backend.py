@@ -13,6 +13,7 @@ from tests.bench.conformance_cases import Case, run_case
 SAMPLE = (
     "add_bcast",
     "affine_grid_2d",
+    "bitcast_float32_to_int32",
     "celu_bfloat16",
     "clip_example",
     "gemm_default_matrix_bias",

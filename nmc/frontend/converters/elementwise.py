@@ -265,3 +265,18 @@ def _cast(emitter: Emitter, node: Node) -> Sequence[Value]:
     if target == "object" or target.startswith(("float8", "float4", "str", "int4", "uint4", "int2", "uint2")):
         raise ConversionError(f"casts to {target}, which nmc does not compute with")
     return [emitter.cast(x, target)]
+
+
+@converts("BitCast")
+def _bit_cast(emitter: Emitter, node: Node) -> Sequence[Value]:
+    x, target = node.tensor(0), str(helper.tensor_dtype_to_np_dtype(int(node.attributes["to"])))
+    source = dtype_of(x)
+    # every other float has become float32, whose bits are not those that the model means
+    known = all(
+        name == "float32" or not np.issubdtype(np.dtype(name), np.floating) for name in (source, target)
+    )
+    if not known or np.dtype(source).itemsize != np.dtype(target).itemsize:
+        raise ConversionError(f"reads the bits of {source} as {target}; of floats nmc has float32 alone")
+    return [
+        x.view(target) if isinstance(x, np.ndarray) else emitter.call(relax.op.memory.view, x, dtype=target)
+    ]
