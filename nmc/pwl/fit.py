@@ -128,6 +128,8 @@ def _equalised(curve: Curve, n: int) -> FloatArray:
         if n == 1 or errors.max() <= errors.min() * 1.002:
             break
         step = _newton_step(curve, ends, errors)
+        if step is None:
+            break
         for damping in (1.0, 0.5, 0.25, 0.1, 0.03):
             tried = ends + damping * step
             if (np.diff(tried) > 0.05 * np.diff(ends)).all():
@@ -147,14 +149,18 @@ def _unevenness(errors: FloatArray) -> float:
     return float(np.std(np.sqrt(errors)))
 
 
-def _newton_step(curve: Curve, knots: FloatArray, errors: FloatArray) -> FloatArray:
-    """The change [n+1] of the knots (none of the ends) that makes all errors equal to first order."""
+def _newton_step(curve: Curve, knots: FloatArray, errors: FloatArray) -> FloatArray | None:
+    """The change [n+1] of the knots (none of the ends) that makes all errors equal to first order.
+
+    None where it cannot be found: LAPACK's iteration for singular values does not always converge, though the system has
+    a solution, and then it may be singular.
+    """
     n, width = len(errors), np.diff(knots)
     nudge = 1e-3 * width
     left = np.concatenate([knots[:-1] + nudge, knots[:-1]])
     right = np.concatenate([knots[1:], knots[1:] - nudge])
     base = np.sqrt(errors)
-    moved = np.sqrt(fit_lines(curve, left, right).errors)
+    moved = np.sqrt(np.maximum(fit_lines(curve, left, right).errors, 0.0))
     by_left, by_right = (moved[:n] - base) / nudge, (base - moved[n:]) / nudge
     # Unknowns: the steps of knots 1..n-1, then the common root of the error. Row i: segment i reaches it.
     system = np.zeros((n, n))
@@ -162,8 +168,18 @@ def _newton_step(curve: Curve, knots: FloatArray, errors: FloatArray) -> FloatAr
     system[rows[1:], rows[:-1]] = by_left[1:]
     system[rows[:-1], rows[:-1]] += by_right[:-1]
     system[:, -1] = -1.0
-    solution = np.linalg.lstsq(system, -base, rcond=1e-12)[0]
-    return np.concatenate([[0.0], solution[:-1], [0.0]])
+    for solve in (_least_squares, np.linalg.solve):
+        try:
+            step = solve(system, -base)[:-1]
+        except np.linalg.LinAlgError:
+            continue
+        return np.pad(step.astype(np.float64), 1)
+    return None
+
+
+def _least_squares(system: FloatArray, wanted: FloatArray) -> FloatArray:
+    solution: FloatArray = np.linalg.lstsq(system, wanted, rcond=1e-12)[0].astype(np.float64)
+    return solution
 
 
 def _through(t: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

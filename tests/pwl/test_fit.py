@@ -111,3 +111,22 @@ def test_points_find_a_bend_in_the_corner_of_a_wide_segment() -> None:
     curve = trace(function_named("softplus"), -1e4, 1e4)
     points = curve.points(np.array([-1e4]), np.array([0.0]), 48)[0]
     assert np.count_nonzero(points > -10) >= 16
+
+
+def test_breakpoints_are_found_where_singular_values_are_not() -> None:
+    """LAPACK does not find those of this system; a table with even errors is 64 segments of at most this one."""
+    ends = 1.0591795444488525
+    knots = optimal_breakpoints(np.tanh, -ends, ends, 63)
+    errors = fit_lines(trace(np.tanh, -ends, ends), knots[:-1], knots[1:]).errors
+    assert errors.max() <= 1.01 * errors.min()
+
+
+def test_a_system_that_no_solver_solves_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(np.linalg, "lstsq", fail)
+    monkeypatch.setattr(np.linalg, "solve", fail)
+    knots = optimal_breakpoints(np.tanh, -1.0, 1.0, 16)
+    assert len(knots) == 17
+    assert (np.diff(knots) > 0).all()
