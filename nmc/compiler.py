@@ -12,7 +12,8 @@ from nmc.argument_counts import ArgumentCounts
 from nmc.blas import one_blas_thread
 from nmc.border import Border, find_border
 from nmc.calibration import collect_ranges, synthetic_samples
-from nmc.errors import CalibrationError, ConfigError, UnsupportedOperatorError
+from nmc.data import checked_samples
+from nmc.errors import ConfigError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.memory import release_freed_memory
@@ -201,31 +202,17 @@ def calibration_samples(
     Raises CalibrationError when the data's names, shapes or values do not fit the inputs.
     """
     data = options.calibration
+    if data is None and not imported.inputs:
+        return synthetic_samples([]), ()
     if data is None:
         warning = (
             "no calibration data: ranges come from seeded synthetic inputs, so values that real data take may saturate; "
             "give --calibrate DATA.npz"
         )
         return synthetic_samples(list(imported.module["main"].params)), (warning,)
-    missing = [spec.name for spec in imported.inputs if spec.name not in data]
-    if missing:
-        raise CalibrationError(
-            f"the calibration data has no array for input {', '.join(map(repr, missing))}; it has {sorted(data)}"
-        )
-    arrays = [_checked(spec, np.asarray(data[spec.name])) for spec in imported.inputs]
-    count = min((len(array) for array in arrays), default=0)
+    arrays = list(checked_samples(data, imported.inputs, "calibration data").values())
+    count = len(arrays[0]) if arrays else 1
     return [[array[index] for array in arrays] for index in range(count)], ()
-
-
-def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
-    if array.ndim == 0 or array.shape[1:] != spec.shape or len(array) == 0:
-        raise CalibrationError(
-            f"the calibration data for input '{spec.name}' has shape {list(array.shape)}; "
-            f"it must be [samples, {', '.join(map(str, spec.shape))}] with at least one sample"
-        )
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        raise CalibrationError(f"the calibration data for input '{spec.name}' holds NaN or infinity")
-    return array.astype(spec.dtype)
 
 
 def table_fitter(options: Options, config: AcceleratorConfig, arguments: ArgumentCounts) -> Fit:

@@ -12,6 +12,9 @@ import numpy as np
 from nmc.errors import CalibrationError
 from nmc.files import read_bytes, write_atomically
 
+NPY_BEGINNING, ZIP_BEGINNINGS = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
+"""What files of one array begin with, and archives of several or of none."""
+
 
 class Tensor(Protocol):
     """What is asked of an input's description: its name, static shape, and element type as in `float32`."""
@@ -29,6 +32,12 @@ class Tensor(Protocol):
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .npz file by name; raises CalibrationError for anything else, pickles included."""
     content = read_bytes(path, "data file")
+    if content.startswith(NPY_BEGINNING):
+        raise CalibrationError(
+            f"'{path}' holds one array without a name; write a .npz file: numpy.savez(FILE, INPUT=array)"
+        )
+    if not content.startswith(ZIP_BEGINNINGS):
+        raise CalibrationError(f"'{path}' is not a readable .npz file; write it with numpy.savez")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

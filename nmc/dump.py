@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmc.errors import NmcError, PackageError
-from nmc.files import write_atomically
+from nmc.errors import PackageError
+from nmc.files import make_directory, write_atomically
 from nmc.package import Package
-from nmc.programs import programs_of
+from nmc.programs import NO_COMMANDS, programs_of
 
 if TYPE_CHECKING:
     from tvm import ir
@@ -24,9 +24,7 @@ def dump_text(package: Package, layer: str | None = None) -> str:
     """
     regions, programs = package.manifest.regions, programs_of(package)
     if not programs:
-        raise PackageError(
-            f"'{package.manifest.model}' was compiled for the CPU: there are no commands to dump"
-        )
+        raise PackageError(f"'{package.manifest.model}': {NO_COMMANDS}")
     texts = {r.symbol: p.listing(layer).rstrip() for r, p in zip(regions, programs, strict=True)}
     if layer is not None and not any(texts.values()):
         raise PackageError(_unknown_layer(package, layer))
@@ -48,12 +46,7 @@ def write_dump(directory: Path, stages: Sequence[tuple[str, "ir.IRModule"]], pac
 
     Raises NmcError when the directory cannot be made or written to.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NmcError(
-            f"cannot write to the dump directory '{directory}': {error.strerror or error}"
-        ) from error
+    make_directory(directory)
     for number, (name, module) in enumerate(stages):
         write_atomically(directory / f"{number:02d}_{name}.py", module.script(show_meta=False).encode())
     if package.manifest.regions:

@@ -18,6 +18,16 @@ def require_directory_of(path: Path) -> None:
         raise NmcError(f"cannot write '{path}': no permission to write in '{directory}'")
 
 
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it where they are missing; raises NmcError where files cannot be written to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NmcError(f"cannot write to the directory '{path}': {error.strerror or error}") from error
+    if not os.access(path, os.W_OK):
+        raise NmcError(f"cannot write to the directory '{path}': no permission")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes to a temporary name, then renames: `path` holds the old content or all of the new.
 
@@ -33,10 +43,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        temporary = ""
     except OSError as error:
+        raise NmcError(f"cannot write '{path}': {error.strerror or error}") from error
+    finally:
+        # an interrupt from the keyboard must not leave it behind either
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise NmcError(f"cannot write '{path}': {error.strerror or error}") from error
 
 
 def read_bytes(path: Path, what: str) -> bytes:

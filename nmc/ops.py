@@ -84,17 +84,20 @@ def rows_of(compilation: "Compilation") -> tuple[OperatorRow, ...]:
     """One row for each kind of operator in a compiled model, the most multiply-adds first."""
     layers = _layers_by_operator(compilation)
     operations, macs = _operations_by_layer(compilation)
+    owners = compilation.imported.operators
     on_cpu: dict[str, list[Fallback]] = {}
     for item in compilation.fallback:
         on_cpu.setdefault(item.layer, []).append(item)
     rows = []
-    for operator, names in layers.items():
+    for operator, nodes in layers.items():
+        # where several nodes have one name, what becomes of them is counted once
+        names = [name for name in dict.fromkeys(nodes) if owners[name] == operator.rpartition(".")[2]]
         kinds = Counter(kind for name in names for kind in operations.get(name, ()))
         fallback = [item for name in names for item in on_cpu.get(name, ())]
         rows.append(
             OperatorRow(
                 operator=operator,
-                count=len(names),
+                count=len(nodes),
                 runs_on=_place(kinds.total(), len(fallback)),
                 operations=tuple(sorted(kinds)),
                 macs=sum(macs.get(name, 0) for name in names),

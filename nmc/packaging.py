@@ -170,7 +170,7 @@ def _offload(compilation: Compilation) -> manifest.Offload:
 
 def _layers(compilation: Compilation) -> tuple[manifest.Layer, ...]:
     """The layers of the last level in order, each once."""
-    operators = {node.name: node.operator for node in compilation.imported.nodes}
+    operators = compilation.imported.operators
     bindings = bindings_of(compilation.deepest["main"])
     names = dict.fromkeys(
         layer_of(binding.var) for binding in bindings if isinstance(binding.value, relax.Call)

@@ -6,6 +6,7 @@ from typing import Any
 
 from nmc.manifest import Product
 from nmc.package import Package
+from nmc.programs import NO_COMMANDS
 from nmc.text import bytes_text, console, count_text, table
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
 from targets.gemm_accel import isa
@@ -154,7 +155,7 @@ def _layer(work: _Work, operators: Mapping[str, str], macs: int, cells: int) -> 
 def print_profile(profile: Profile) -> None:
     """Prints the profile as a table on standard output."""
     if not profile.layers:
-        print("There are no commands to profile: everything runs on the CPU.")
+        print(NO_COMMANDS)
         return
     rows = table(("layer", "as"), ("cycles", "share", "MACs", "use", "DRAM"), ("bound by",))
     for layer in profile.layers:

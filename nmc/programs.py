@@ -7,6 +7,8 @@ from targets.gemm_accel import isa
 from targets.gemm_accel.config import config_from
 from targets.gemm_accel.program import Program
 
+NO_COMMANDS = "there are no commands: nothing of this model runs on the accelerator"
+
 
 def check_accelerator(manifest: Manifest) -> None:
     """Raises PackageError unless this nmc understands the instructions and the configuration of a package."""

@@ -5,8 +5,7 @@ Format: the topology of https://github.com/scalesim-project/scale-sim-v2 in its 
 
 from pathlib import Path
 
-from nmc.errors import NmcError
-from nmc.files import write_atomically
+from nmc.files import make_directory, write_atomically
 from nmc.package import Package
 
 HEADER = "Layer,M,N,K,"
@@ -25,10 +24,7 @@ def scalesim_topology(package: Package) -> str:
 
 def write_scalesim(directory: Path, package: Package) -> Path:
     """Writes MODEL_gemm.csv in the directory, made if needed; raises NmcError where that is not possible."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NmcError(f"cannot write to the directory '{directory}': {error.strerror or error}") from error
+    make_directory(directory)
     path = directory / f"{package.manifest.model.replace('/', '_')}_gemm.csv"
     write_atomically(path, scalesim_topology(package).encode())
     return path

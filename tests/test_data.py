@@ -59,7 +59,7 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
 
 def test_a_single_array_is_not_a_data_file(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3))
-    with pytest.raises(CalibrationError, match=r"is not a readable \.npz file"):
+    with pytest.raises(CalibrationError, match="holds one array without a name"):
         read_npz(tmp_path / "x.npy")
 
 

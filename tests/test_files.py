@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmc.errors import NmcError
-from nmc.files import read_bytes, require_directory_of, write_atomically
+from nmc.files import make_directory, read_bytes, require_directory_of, write_atomically
 
 
 def test_a_written_file_replaces_the_old_one_and_leaves_no_temporary_file(tmp_path: Path) -> None:
@@ -49,3 +49,23 @@ def test_a_missing_input_file_is_named_by_what_it_is(tmp_path: Path) -> None:
 def test_a_directory_in_place_of_an_input_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(NmcError, match="Is a directory"):
         read_bytes(tmp_path, "data file")
+
+
+def test_an_interrupt_from_the_keyboard_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(source: str, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "out.bin", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_is_made_with_those_above_it_unless_a_file_is_in_the_way(tmp_path: Path) -> None:
+    make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NmcError, match=re.escape(f"cannot write to the directory '{tmp_path / 'file'}'")):
+        make_directory(tmp_path / "file")

@@ -37,10 +37,10 @@ def _main(
     pass
 
 
-app.command("compile")(compile_command)
-app.command()(run)
-app.command()(check)
-app.command()(dump)
-app.command()(profile)
-app.command()(ops)
-app.command()(pwl)
+app.command("compile", short_help="Compile an ONNX model to a package.")(compile_command)
+app.command(short_help="Run a package on every sample of a file.")(run)
+app.command(short_help="Compare a model at every level with onnxruntime.")(check)
+app.command(short_help="Print a package's commands, each with its layer.")(dump)
+app.command(short_help="Show where a package's simulated cycles go.")(profile)
+app.command(short_help="List the operators: where each runs, and why.")(ops)
+app.command(short_help="Fit a table of line segments; report its error.")(pwl)

@@ -38,7 +38,7 @@ Calibrate = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA.npz",
-        help="Samples to measure ranges on: one array an input, with a leading sample axis.",
+        help="Samples to measure ranges on: one array an input, with a leading sample axis. Default: synthetic ones.",
         show_default=False,
     ),
 ]
@@ -95,8 +95,10 @@ def compile_options(
     **plain: Any,
 ) -> "Options":
     """The compiler's options from the command line's text; raises NmcError for what does not parse."""
-    from nmc.options import Options
+    from nmc.options import AUTO_BITS, DEFAULT_MAX_LOSS, Options
 
+    if bits != AUTO_BITS and plain.get("max_loss", DEFAULT_MAX_LOSS) != DEFAULT_MAX_LOSS:
+        raise NmcError("--max-loss says what automatic bits may lose; give --bits auto with it")
     return Options(
         target=target,
         shapes={name: _extents(name, text) for name, text in _pairs("--shape", "NAME=1,64", shapes)},

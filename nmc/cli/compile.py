@@ -42,10 +42,12 @@ def compile_command(
     json: arguments.Json = False,
 ) -> None:
     """Compile a model and print a summary: what runs where, the memory it needs, its simulated speed."""
-    from nmc.files import require_directory_of
+    from nmc.files import make_directory, require_directory_of
 
     path = output or Path(f"{model.stem}.nmc")
     require_directory_of(path)
+    if dump is not None:
+        make_directory(dump)
     with working() as progress:
         from nmc.compiler import compile_model
         from nmc.dump import write_dump

@@ -7,6 +7,7 @@ import typer
 
 from nmc.cli import arguments
 from nmc.cli.console import print_json, working
+from nmc.files import make_directory, require_directory_of
 
 Trace = Annotated[
     Path | None,
@@ -36,6 +37,10 @@ def profile(
     scalesim: ScaleSim = None,
 ) -> None:
     """Print the simulated cycles of each layer, its utilisation, and what bounds it."""
+    for path in filter(None, (html, trace)):
+        require_directory_of(path)
+    if scalesim is not None:
+        make_directory(scalesim)
     with working() as progress:
         from nmc.package import read_package
         from nmc.profile import profile_package

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nmc.cli import arguments
-from nmc.cli.console import print_json, working
+from nmc.cli.console import print_json, warn, working
 from nmc.errors import NmcError
 
 Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="gelu, tanh, rsqrt, …", show_default=False)]
@@ -62,6 +62,8 @@ def pwl(
     from nmc.files import require_directory_of
 
     parameters = _parameters(param)
+    if sum(value is not None for value in (segments, granularity, max_error)) > 1:
+        raise NmcError("give one of --segments, --granularity and --max-error, not several")
     if plot is not None:
         require_directory_of(plot)
     with working() as progress:
@@ -87,6 +89,12 @@ def pwl(
         if plot is not None:
             progress("drawing")
             draw(table, plot)
+    if (table.lo, table.hi) != (low, high):
+        warn(
+            f"the table is fitted on [{table.lo:.4g}, {table.hi:.4g}], not on all of [{low:.4g}, {high:.4g}]"
+        )
+    if max_error is not None and table.max_error > max_error:
+        warn(f"{table.entries} segments are not enough for an error of {max_error:g}")
     if json:
         print_json(row(table))
         return

@@ -57,6 +57,11 @@ class ImportedModel:
     """SHA-256 of the model file and its external data, in hexadecimal."""
     name: str
 
+    @property
+    def operators(self) -> dict[str, str]:
+        """The operator of each layer: of nodes that share a name the last, for reshapes go before what they are for."""
+        return {node.name: node.operator for node in self.nodes}
+
 
 def import_model(
     source: str | Path | onnx.ModelProto,

@@ -1,6 +1,7 @@
 """Read an ONNX file and refuse, in one line, what is not a model nmc can look at."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import onnx
@@ -41,9 +42,19 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
     return model, name, digest
 
 
+TVM_NOTATION = (
+    (re.compile(r'metadata\["[\w.]+"\]\[\d+\]( # Metadata omitted\.[^.]*show it\.)?'), "(a constant)"),
+    (re.compile(r"R\.shape\((\[[^\]]*\])\)"), r"\1"),
+    (re.compile(r"T\.\w+\((-?\d+)\)"), r"\1"),
+)
+"""How TVM prints values in its messages, and how they read without knowing TVM."""
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """The text of an error of another library on one line, cut to `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
+    for pattern, plain in TVM_NOTATION:
+        text = pattern.sub(plain, text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

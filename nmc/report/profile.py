@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nmc.package import Package
 from nmc.profile import LayerProfile, Profile
+from nmc.programs import NO_COMMANDS
 from nmc.report.bars import MOST_LAYERS, cycles_by_kind, cycles_by_layer
 from nmc.report.memory_map import arena_map, draw, occupied, scratchpad_map, traffic_of
 from nmc.report.occupancy import close_up, occupancy, wasted
@@ -36,7 +37,7 @@ def profile_page(
     """The page as text."""
     accelerator, name = package.manifest.accelerator, package.manifest.model
     if accelerator is None or not profile.layers:
-        return render(f"Profile of {name}", "Everything runs on the CPU: there are no commands.", [], [])
+        return render(f"Profile of {name}", f"{NO_COMMANDS.capitalize()}.", [], [])
     config = accelerator.config
     cells = int(config["rows"]) * int(config["columns"])
     subtitle = (

@@ -3,13 +3,11 @@
 Small networks of all kinds (`tests.architectures`), and the ONNX project's `light` image networks with seeded weights.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +17,8 @@ from nmc.options import Options
 from tests.architectures import ARCHITECTURES
 from tests.architectures.light import LIGHT, light
 from tests.architectures.writer import Architecture
+from tests.bench.results import DIRECTORY, parser_of
 
-DIRECTORY = Path("build/bench")
 NETWORKS: Mapping[str, Callable[[], Architecture]] = {
     **ARCHITECTURES,
     **{name: partial(light, name) for name in LIGHT},
@@ -43,13 +41,8 @@ class Measurement:
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measures, prints the table row by row and writes build/bench/architectures.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; all without"
-    )
-    chosen = parser.parse_args(arguments).networks or list(NETWORKS)
+    parser = parser_of(__doc__, "network", NETWORKS)
+    chosen = parser.parse_args(arguments).network or list(NETWORKS)
     print("| network | operators | offloaded | on the CPU | bit-exact | cosine | cycles | check |")
     print("|---|---|---|---|---|---|---|---|")
     rows = []

@@ -7,7 +7,6 @@ operators and for the products alone, of which the better one counts.
 """
 
 import logging
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from passes.rewrite import bindings_of, dtype_of
 from targets.cpu import build
 from tests.bench import methods
 from tests.bench.emulation import Array, cosines, emulate, some
-from tests.bench.results import markdown, store
+from tests.bench.results import markdown, parser_of, store
 
 SAMPLES = {"magika": 200}
 """Test samples used where the whole set would take too long."""
@@ -60,9 +59,10 @@ class Row:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/comparisons.json."""
-    rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
+    chosen = parser_of(__doc__, "model", models.NAMES).parse_args().model
+    rows = [row for name in chosen or models.NAMES for row in measure(name)]
     print(table(rows))
-    store("comparisons", rows, sys.argv[1:])
+    store("comparisons", rows, chosen)
 
 
 def measure(name: str) -> Iterator[Row]:

@@ -6,7 +6,6 @@ the package on one sample, on the simulator and as level 2 on the CPU, beside on
 process: the best of three. CPU seconds (of all threads, and of the system) depend less on what else the machine does.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -26,8 +25,8 @@ from nmc.executable import Executable
 from nmc.options import Options
 from nmc.packaging import package_of
 from tests.bench.networks import NETWORKS, SEED, Network, magika, narrow_transformer
+from tests.bench.results import DIRECTORY, parser_of
 
-DIRECTORY = Path("build/bench")
 COMPILED: Mapping[str, Callable[[], Network]] = {
     name: NETWORKS[name] for name in ("efficientnet_lite0", "minilm", "resnet50", "bert_base")
 } | {"magika": magika}
@@ -76,11 +75,7 @@ class Running:
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measures, prints the tables and writes build/bench/compile_speed.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(COMPILED)}; all without"
-    )
-    named = parser.parse_args(arguments).networks
+    named = parser_of(__doc__, "network", COMPILED).parse_args(arguments).network
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     compiling, running = [], []
     for name in named or COMPILED:

@@ -7,7 +7,6 @@ SCALE-Sim's formula for an output-stationary array of R × C, (2R + C + K − 2)
 them: what the same products would take where filling and draining are not overlapped.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -24,8 +23,8 @@ from targets.gemm_accel.codegen import CompiledRegion
 from targets.gemm_accel.config import AcceleratorConfig, load_config, preset_names
 from targets.gemm_accel.simulator import Simulator, Timing
 from tests.bench.networks import NETWORKS
+from tests.bench.results import DIRECTORY, parser_of
 
-DIRECTORY = Path("build/bench")
 CONFIGS = ("default", "8x8", "32x32", "64x64")
 
 
@@ -73,18 +72,13 @@ HEADER = (
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Measures, prints the table and writes it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; all without"
-    )
+    parser = parser_of(__doc__, "network", NETWORKS)
     parser.add_argument("--config", action="append", help=f"of {', '.join(preset_names())}; repeatable")
     parser.add_argument("--json", type=Path, default=DIRECTORY / "cycles.json", help="where the numbers go")
     chosen = parser.parse_args(arguments)
     print("\n".join(HEADER), flush=True)
     rows = []
-    for name in chosen.networks or NETWORKS:
+    for name in chosen.network or NETWORKS:
         for row in measure(name, chosen.config or CONFIGS):
             print(row.line, flush=True)
             rows.append(row)

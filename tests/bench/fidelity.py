@@ -1,7 +1,6 @@
 """What all models keep of onnxruntime's results at 16 bits, at 8 bits, and with the compiler's choice between the two:
 `python -m tests.bench.fidelity [MODEL…] [--bits 16|8|auto]`, on the whole test sets."""
 
-import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import models
 from models.model import DataSet
 from nmc.check import ACCELERATOR, REFERENCE, check_model
 from nmc.options import Options
-from tests.bench.results import markdown, store
+from tests.bench.results import markdown, parser_of, store
 
 WIDTHS: tuple[int | str, ...] = (16, 8, "auto")
 
@@ -35,14 +34,13 @@ class Fidelity:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/fidelity.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*")
+    parser = parser_of(__doc__, "model", models.NAMES)
     parser.add_argument("--bits", choices=[str(bits) for bits in WIDTHS])
     chosen = parser.parse_args()
     widths = [bits for bits in WIDTHS if chosen.bits in (None, str(bits))]
-    rows = [measure(name, bits) for bits in widths for name in chosen.models or models.NAMES]
+    rows = [measure(name, bits) for bits in widths for name in chosen.model or models.NAMES]
     print(table(rows))
-    store("fidelity", rows, chosen.models, widths)
+    store("fidelity", rows, chosen.model, widths)
 
 
 def measure(name: str, bits: int | str) -> Fidelity:

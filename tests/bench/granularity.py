@@ -6,7 +6,6 @@ Piecewise linear functions are exact in both wherever their corners are multiple
 relu6 are of all granularities here.
 """
 
-import argparse
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from nmc.quant.ranges import scale_for
 from passes.formats import HEADROOM, NARROW_BITS
 from passes.linearise import fitted_range
 from tests.bench.emulation import Array, cosines, emulate, some
-from tests.bench.results import markdown, store
+from tests.bench.results import markdown, parser_of, store
 
 GRANULARITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
 SAMPLES = {"magika": 200}
@@ -44,16 +43,15 @@ class Row:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/granularity.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*")
+    parser = parser_of(__doc__, "model", models.NAMES)
     parser.add_argument(
         "--exact", action="append", default=[], help="a function that no table replaces; writes no JSON"
     )
     chosen = parser.parse_args()
-    rows = [row for name in chosen.models or models.NAMES for row in measure(name, chosen.exact)]
+    rows = [row for name in chosen.model or models.NAMES for row in measure(name, chosen.exact)]
     print(table(rows))
     if not chosen.exact:
-        store("granularity", rows, chosen.models)
+        store("granularity", rows, chosen.model)
 
 
 def measure(name: str, kept: Collection[str] = ()) -> list[Row]:

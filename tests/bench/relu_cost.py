@@ -10,7 +10,6 @@ command that would be needed in any case. Energies are the configuration's: an e
 separate pass each byte in and out through scratchpad and DRAM.
 """
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from passes.verify_matrix_form import accelerator_functions
 from targets.gemm_accel.codegen import compile_region
 from targets.gemm_accel.config import AcceleratorConfig
 from targets.gemm_accel.runtime import create_module
-from tests.bench.results import markdown, store
+from tests.bench.results import markdown, parser_of, store
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,10 @@ class Cost:
 
 def main() -> None:
     """Measures, prints the table and writes build/bench/relu_cost.json."""
-    rows = [row for name in sys.argv[1:] or models.NAMES for row in measure(name)]
+    chosen = parser_of(__doc__, "model", models.NAMES).parse_args().model
+    rows = [row for name in chosen or models.NAMES for row in measure(name)]
     print(table(rows))
-    store("relu_cost", rows, sys.argv[1:])
+    store("relu_cost", rows, chosen)
 
 
 def measure(name: str) -> Iterator[Cost]:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,23 @@ def load(name: str) -> list[dict[str, Any]]:
     """The rows of a benchmark, each with the time of its measurement; none where it was never run."""
     path = DIRECTORY / f"{name}.json"
     return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def parser_of(description: str | None, what: str, names: Iterable[str]) -> ArgumentParser:
+    """A parser of a benchmark's arguments: any of the names of what it measures; it refuses others in one line."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    known = tuple(names)
+
+    def one_of_them(name: str) -> str:
+        # with `choices` no name at all would be an invalid one
+        if name not in known:
+            raise ArgumentTypeError(f"invalid choice: {name!r} (choose from {', '.join(map(repr, known))})")
+        return name
+
+    parser.add_argument(
+        what, nargs="*", type=one_of_them, metavar=what.upper(), help=f"of {', '.join(known)}; all without"
+    )
+    return parser
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -93,7 +93,7 @@ def test_a_calibration_file_with_nan_is_refused(compile_model, tmp_path) -> None
     data = np.zeros((2, 1, 8), np.float32)
     data[1, 0, 5] = np.nan
     np.savez(tmp_path / "d.npz", x=data)
-    assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x'", "NaN")
+    assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x' holds nan at [1, 0, 5]")
 
 
 @pytest.mark.parametrize("name", ["absent.npz", "m.onnx"])
@@ -181,3 +181,8 @@ def test_a_tensor_of_strings_is_refused_by_name(compile_model, tmp_path) -> None
         tmp_path / "m.onnx",
     )
     assert_refused(compile_model("m.onnx"), "text")
+
+
+def test_a_largest_loss_is_for_automatic_bits_only(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    assert_refused(compile_model("m.onnx", "--max-loss", "0.1"), "--max-loss", "--bits auto")
