@@ -186,3 +186,19 @@ def test_a_tensor_of_strings_is_refused_by_name(compile_model, tmp_path) -> None
 def test_a_largest_loss_is_for_automatic_bits_only(compile_model, tmp_path) -> None:
     save_perceptron(tmp_path / "m.onnx")
     assert_refused(compile_model("m.onnx", "--max-loss", "0.1"), "--max-loss", "--bits auto")
+
+
+def test_a_dump_directory_that_cannot_be_made_is_refused_before_compiling(compile_model, tmp_path) -> None:
+    save_perceptron(tmp_path / "m.onnx")
+    (tmp_path / "taken").write_bytes(b"")
+    assert_refused(compile_model("m.onnx", "--dump", "taken"), "cannot write to the directory 'taken'")
+    assert not (tmp_path / "m.nmc").exists()
+
+
+def test_shapes_that_do_not_fit_are_told_without_notation_of_tvm(compile_model, tmp_path) -> None:
+    weight = np.zeros((16, 8), np.float32)
+    product = helper.make_node("MatMul", ["x", "w"], ["y"], name="mm")
+    save(tmp_path / "m.onnx", [product], {"x": [1, 15]}, {"y": [1, 8]}, w=weight)
+    finished = compile_model("m.onnx")
+    assert_refused(finished, "MatMul 'mm'", "[1, 15]", "(a constant) has shape [16, 8]")
+    assert not any(notation in finished.err for notation in ("metadata[", "R.shape(", "T.int64("))

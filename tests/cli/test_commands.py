@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from nmc import executable
 from nmc.package import read_package, to_bytes
-from tests.cli.small_models import save_convolution, save_perceptron, save_samples, save_with_fallback
+from tests.cli.small_models import save, save_convolution, save_perceptron, save_samples, save_with_fallback
 
 PERCEPTRON_MACS = 8 * 16
 
@@ -179,6 +179,20 @@ def test_the_operators_of_a_model_are_listed_with_their_place(nmc, tmp_path) -> 
     assert rows["MatMul"]["macs"] == 8 * 8 + 4 * 4
     assert rows["TopK"]["runs_on"] == "CPU"
     assert rows["TopK"]["reasons"]
+
+
+def test_multiply_adds_of_nodes_that_share_a_name_are_counted_once(nmc, tmp_path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "dense", perm=[1, 0]),
+        helper.make_node("MatMul", ["t", "w"], ["y"], "dense"),
+    ]
+    weight = np.ones((8, 4), np.float32)
+    model = save(tmp_path / "m.onnx", nodes, {"x": [8, 2]}, {"y": [2, 4]}, w=weight)
+    report = json.loads(nmc("ops", model, "--json").out)
+    assert {row["operator"]: row["macs"] for row in report["operators"]} == {
+        "MatMul": 2 * 8 * 4,
+        "Transpose": 0,
+    }
 
 
 def test_an_operator_on_the_cpu_is_named_and_the_rest_is_accelerated(nmc, tmp_path) -> None:

@@ -55,3 +55,21 @@ def test_what_cannot_be_fitted_or_drawn_is_named(nmc, arguments, says) -> None:
     assert (finished.code, finished.out) == (2, "")
     assert finished.err.startswith("error: ") and finished.err.count("\n") == 1
     assert says in finished.err
+
+
+def test_sizes_that_exclude_each_other_are_refused(nmc) -> None:
+    finished = nmc("pwl", "gelu", "--segments", 8, "--granularity", 1)
+    assert finished.code == 2
+    assert finished.err == "error: give one of --segments, --granularity and --max-error, not several\n"
+
+
+def test_an_error_that_no_table_reaches_is_a_warning(nmc) -> None:
+    finished = nmc("pwl", "gelu", "--max-error", 1e-9)
+    assert finished.code == 0
+    assert finished.complaints == ["warning: 256 segments are not enough for an error of 1e-09"]
+
+
+def test_a_range_beyond_the_functions_domain_is_a_warning(nmc) -> None:
+    finished = nmc("pwl", "rsqrt", "--range", -1, 1)
+    assert finished.code == 0
+    assert finished.complaints == ["warning: the table is fitted on [3.052e-05, 1], not on all of [-1, 1]"]
