@@ -22,11 +22,11 @@ from nmc.narrowing import narrow_products
 from nmc.operand_statistics import OperandStatistics
 from nmc.options import AUTO_BITS, Options
 from nmc.pwl.table import Table, fit_table
-from nmc.quant.formats import TensorFormat
+from nmc.quant.formats import DATA_BITS, TensorFormat
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
-from passes.formats import NARROW_BITS, plan_formats
+from passes.formats import plan_formats
 from passes.linearise import Fit, FittedTable, Request, linearise
 from passes.narrow_products import NarrowProducts
 from passes.partition import partition
@@ -234,7 +234,7 @@ def table_fitter(options: Options, config: AcceleratorConfig, arguments: Argumen
         if options.pwl_weighted:
             histogram = arguments.histogram(request.argument, span.low, span.high)
         # a result of more bits than others keeps decades
-        relative = request.result.bits > NARROW_BITS
+        relative = request.result.bits > DATA_BITS
         chosen = relative or options.pwl_weighted or options.pwl_segments or options.pwl_max_error
         enough = 0.0 if chosen else AIM * request.step
         own = request.argument if histogram is not None else ""

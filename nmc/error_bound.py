@@ -15,6 +15,7 @@ from tvm import ir, relax
 
 from nmc.compiler import Compilation
 from nmc.quant import fixed_point
+from nmc.quant.formats import DATA_BITS
 from passes.matrix_form.grid import GRID, grid_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
@@ -26,7 +27,6 @@ from targets.cpu.interpreter import Step, interpret
 
 Array = np.ndarray
 
-NARROW_BITS = 16
 MULTIPLIER_BITS = 30
 FLOAT_ROUNDING = 2.0**-22
 """How far, as a part of it, a centre computed in float32 may be from what it would be in real numbers."""
@@ -47,10 +47,10 @@ class Operand:
 
     def narrowed(self) -> "Operand":
         """The operand in at most 16 bits, as a product of two activations reads it."""
-        if self.bits <= NARROW_BITS:
+        if self.bits <= DATA_BITS:
             return self
-        scale = self.scale * 2.0 ** (self.bits - NARROW_BITS)
-        return Operand(self.centre, self.spread + scale / 2, scale, NARROW_BITS)
+        scale = self.scale * 2.0 ** (self.bits - DATA_BITS)
+        return Operand(self.centre, self.spread + scale / 2, scale, DATA_BITS)
 
 
 @dataclass(frozen=True)
@@ -219,10 +219,10 @@ def _is_tensor(variable: relax.Var) -> bool:
 
 
 def _constant(value: Array) -> Operand:
-    scale = float(np.abs(value).max(initial=0.0)) / (2 ** (NARROW_BITS - 1) - 1)
+    scale = float(np.abs(value).max(initial=0.0)) / (2 ** (DATA_BITS - 1) - 1)
     whole = value.dtype.kind != "f" or scale == 0.0
     spread = np.zeros(value.shape) if whole else _rounding(value.astype(np.float64), scale)
-    return Operand(value, spread, scale, NARROW_BITS)
+    return Operand(value, spread, scale, DATA_BITS)
 
 
 def _rounding(value: Array, scale: float) -> Array:
@@ -262,7 +262,7 @@ def _multiplier_error(a: Operand, b: Operand, scale: float) -> Array:
 
 def _product(analysis: _Analysis, operation: Operation) -> Array:
     a, b = (analysis.operand(argument) for argument in operation.call.args)
-    if a.bits > NARROW_BITS and b.bits > NARROW_BITS:
+    if a.bits > DATA_BITS and b.bits > DATA_BITS:
         a, b = a.narrowed(), b.narrowed()
     return np.abs(a.centre) * b.spread + a.spread * np.abs(b.centre) + a.spread * b.spread
 
@@ -288,10 +288,10 @@ def _matrix_product(analysis: _Analysis, operation: Operation) -> Array:
         a, b = a.narrowed(), b.narrowed()
         b_spread = b.spread
     else:
-        steps = column_scales(weights.astype(np.float64), a.bits, NARROW_BITS)
+        steps = column_scales(weights.astype(np.float64), a.bits, DATA_BITS)
         if steps is None:
             a = a.narrowed()
-            steps = column_scales(weights.astype(np.float64), a.bits, NARROW_BITS)
+            steps = column_scales(weights.astype(np.float64), a.bits, DATA_BITS)
         b_spread = np.zeros(weights.shape) if steps is None else _off_steps(weights.astype(np.float64), steps)
     return np.abs(a.centre).astype(np.float64) @ b_spread + a.spread @ (np.abs(b.centre) + b_spread)
 

@@ -30,7 +30,8 @@ from passes.narrow_products import (
     moves_to,
     source_of,
 )
-from passes.quantise_gemm import column_scales, constant_format, nearest_steps
+from passes.quantise_gemm import column_scales, nearest_steps
+from passes.quantity import constant_format
 from passes.rewrite import bindings_of, callee_attributes, callee_name, constant_value, shape_of
 from targets.cpu.numpy_calls import numpy_call, windows
 

@@ -15,7 +15,7 @@ import tvm
 from tvm import ir, relax
 
 from passes.definitions import operator_name
-from passes.rewrite import Emitter, bindings_of, constant_value, rebuild, shape_of
+from passes.rewrite import Emitter, bindings_of, constant_value, rebuild, shape_of, variables_of
 
 _op = relax.op
 
@@ -82,9 +82,9 @@ def foldable_rows(main: relax.Function) -> dict[relax.Var, Row]:
     readers: dict[relax.Var, list[relax.VarBinding]] = defaultdict(list)
     bindings = bindings_of(main)
     for binding in bindings:
-        for variable in _variables(binding.value):
+        for variable in variables_of(binding.value):
             readers[variable].append(binding)
-    returned = set(_variables(main.body.body))
+    returned = set(variables_of(main.body.body))
     rows: dict[relax.Var, Row] = {}
     for binding in reversed(bindings):
         row = None if binding.var in returned else _row(binding.value)
@@ -95,18 +95,6 @@ def foldable_rows(main: relax.Function) -> dict[relax.Var, Row]:
         ):
             rows[binding.var] = row
     return rows
-
-
-def _variables(value: relax.Expr) -> list[relax.Var]:
-    if isinstance(value, relax.Var):
-        return [value]
-    if isinstance(value, relax.Tuple):
-        return [variable for item in value.fields for variable in _variables(item)]
-    if isinstance(value, relax.TupleGetItem):
-        return _variables(value.tuple_value)
-    return (
-        [v for argument in value.args for v in _variables(argument)] if isinstance(value, relax.Call) else []
-    )
 
 
 def _is_linear_layer(value: relax.Expr) -> bool:

@@ -14,8 +14,8 @@ from tvm import ir, relax
 
 from nmc.pwl.functions import Function, function_named
 from nmc.pwl.table import Table
-from nmc.quant.formats import TensorFormat, TensorRange
-from passes.formats import HEADROOM, NARROW_BITS
+from nmc.quant.formats import DATA_BITS, TensorFormat, TensorRange
+from passes.formats import HEADROOM
 from passes.matrix_form.pwl import float_pwl
 from passes.matrix_form.unary import UNARY
 from passes.ranges import Ranges
@@ -45,7 +45,7 @@ class Request:
     @property
     def step(self) -> float:
         """The step of the result if it has 16 bits, and of 16 bits for its range if it has more."""
-        return self.result.scale * 2.0 ** max(self.result.bits - NARROW_BITS, 0)
+        return self.result.scale * 2.0 ** max(self.result.bits - DATA_BITS, 0)
 
 
 Fit = Callable[[Request], Table]

@@ -11,6 +11,7 @@ import tvm
 from tvm import ir, relax
 
 from passes.definitions import definition, operator_name
+from passes.matrix_form.moves import REARRANGING
 from passes.matrix_form.unary import unary
 from passes.rewrite import Emitter, Rule, constant_value, dtype_of, rewrite_calls
 from passes.scalars import scalar_of
@@ -37,9 +38,6 @@ NEGATED: Mapping[str, str] = {
 }
 """Each comparison, and the one that holds where it does not."""
 
-MOVES = frozenset({"relax.reshape", "relax.permute_dims", "relax.broadcast_to", "relax.expand_dims"})
-"""Moves of one operand that truth values may go through."""
-
 
 def truth(emitter: Emitter, condition: relax.Expr, negate: bool = False) -> relax.Expr | None:
     """1.0 where a condition (or its negation) holds and 0.0 elsewhere, computed from floats; None where it cannot be."""
@@ -63,7 +61,7 @@ def truth(emitter: Emitter, condition: relax.Expr, negate: bool = False) -> rela
     if name == "relax.astype" and dtype_of(call.args[0]) == "float32":
         comparison = "equal" if negate else "not_equal"
         return emitter.emit(unary(emitter, call.args[0], comparison, threshold=0.0))
-    if name in MOVES:
+    if name in REARRANGING:
         moved = truth(emitter, call.args[0], negate)
         rest = list(call.args[1:])
         return None if moved is None else emitter.emit(relax.Call(call.op, [moved, *rest], call.attrs))

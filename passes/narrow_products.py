@@ -18,7 +18,7 @@ from nmc.quant.formats import TensorFormat
 from passes.matrix_form import elementwise
 from passes.matrix_form.im2col import IM2COL, im2col, window_of
 from passes.matrix_form.moves import REARRANGING
-from passes.quantise_gemm import Quantity, constant_format
+from passes.quantity import Quantity, constant_format
 from passes.rewrite import Emitter, bindings_of, callee_attributes, callee_name, constant_value
 
 NARROW_BITS = 8

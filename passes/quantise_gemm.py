@@ -1,7 +1,5 @@
 """Products in integers: the scales of constant weights by column, and the proof that no sum overflows."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
@@ -9,6 +7,7 @@ from tvm import relax
 from nmc.quant import fixed_point
 from nmc.quant.formats import TensorFormat
 from passes.matrix_form.gemm import gemm
+from passes.quantity import Quantity
 from passes.rewrite import Emitter, shape_of
 
 ACCUMULATOR_LIMIT = 2.0**46
@@ -26,21 +25,6 @@ SAMPLE_ROWS = 64
 
 GRID_TOLERANCE = 1.0e-4
 """How far from a whole number, in steps, float32 rounding may have moved a weight of up to 255 steps."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """An integer tensor and the real values it stands for."""
-
-    expr: relax.Expr
-    format: TensorFormat
-
-
-def constant_format(value: NDArray[np.floating], bits: int) -> TensorFormat:
-    """The format whose largest integer stands for the largest magnitude of a constant; infinities count as finite."""
-    finite = np.clip(np.asarray(value, np.float64), -3.0e38, 3.0e38)
-    magnitude = float(np.abs(finite).max()) if finite.size else 0.0
-    return TensorFormat(magnitude / (2 ** (bits - 1) - 1) if magnitude > 0.0 else 1.0, bits)
 
 
 def weights_product(

@@ -18,7 +18,7 @@ from passes.scalars import scalar_of
 
 _op = relax.op
 
-MOVES = REARRANGING | {"relax.tile", "relax.repeat", "relax.take"}
+REPEATING_MOVES = REARRANGING | {"relax.tile", "relax.repeat", "relax.take"}
 """Moves of one tensor, which models also apply between QuantizeLinear and DequantizeLinear."""
 
 
@@ -88,7 +88,7 @@ class Recogniser:
         if cast is None or zero is None or not _is_integer(cast[0]):
             return None
         integers, moves = cast[0], []
-        while (move := definition(emitter, integers)) is not None and operator_name(move) in MOVES:
+        while (move := definition(emitter, integers)) is not None and operator_name(move) in REPEATING_MOVES:
             moves.append(move)
             integers = move.args[0]
         quantised = arguments_of(emitter, integers, "relax.astype")

@@ -123,6 +123,19 @@ def bindings_of(function: relax.Function) -> list[relax.VarBinding]:
     return [binding for block in function.body.blocks for binding in block.bindings]
 
 
+def variables_of(value: relax.Expr) -> list[relax.Var]:
+    """The variables that a binding's value reads, once for each time it does, in order."""
+    if isinstance(value, relax.Var):
+        return [value]
+    if isinstance(value, relax.Tuple):
+        return [variable for item in value.fields for variable in variables_of(item)]
+    if isinstance(value, relax.TupleGetItem):
+        return variables_of(value.tuple_value)
+    if isinstance(value, relax.Call):
+        return [variable for argument in value.args for variable in variables_of(argument)]
+    return []
+
+
 def rewrite_calls(module: ir.IRModule, rules: Mapping[str, Rule], function: str = "main") -> ir.IRModule:
     """Applies `rules`, keyed by operator or composite name, to each call of a function, once, in order."""
 

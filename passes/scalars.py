@@ -26,3 +26,14 @@ def scalar_of(expr: relax.Expr, partner: relax.Expr | None = None) -> float | No
     if partner is not None and np.broadcast_shapes(value.shape, shape_of(partner)) != shape_of(partner):
         return None
     return float(first)
+
+
+def scalar_factor(call: relax.Call) -> tuple[relax.Var | None, float]:
+    """The variable and the scalar of a multiplication by a constant scalar, or (None, 0)."""
+    for source, factor in (call.args, reversed(call.args)):
+        value = constant_value(factor)
+        if value is None or value.size != 1 or not isinstance(source, relax.Var):
+            continue
+        if value.ndim <= len(source.ty.shape):
+            return source, float(value.reshape(()))
+    return None, 0.0

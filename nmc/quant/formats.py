@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+DATA_BITS = 16
+"""The width of tensors and constants, unless accuracy needs more or a product is asked to read less."""
+
+WIDE_BITS = 32
+
 MINUS_INFINITY = -1.0e30
 """Values below this stand for minus infinity, as in attention masks: a row of scores that is masked whole has no other."""
 

@@ -4,14 +4,14 @@ Nothing is compiled, so that a large model starts at once, and a tensor is freed
 its body, as everywhere; what `targets.cpu.numpy_calls` does not know is built by LLVM, alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tvm import ir, relax
 
-from passes.rewrite import bindings_of, callee_name
+from passes.rewrite import bindings_of, callee_name, variables_of
 from targets.cpu.numpy_calls import numpy_call
 from targets.cpu.single_call import SingleCalls
 
@@ -126,22 +126,9 @@ def _last_uses(bindings: Sequence[relax.VarBinding], result: relax.Var) -> list[
     last: dict[relax.Var, int] = {}
     for index, binding in enumerate(bindings):
         last[binding.var] = index
-        last.update(dict.fromkeys(_variables(binding.value), index))
+        last.update(dict.fromkeys(variables_of(binding.value), index))
     uses: list[list[relax.Var]] = [[] for _ in bindings]
     for variable, index in last.items():
         if not variable.same_as(result):
             uses[index].append(variable)
     return uses
-
-
-def _variables(expr: relax.Expr) -> Iterator[relax.Var]:
-    if isinstance(expr, relax.Var):
-        yield expr
-    elif isinstance(expr, relax.Tuple):
-        for item in expr.fields:
-            yield from _variables(item)
-    elif isinstance(expr, relax.TupleGetItem):
-        yield from _variables(expr.tuple_value)
-    elif isinstance(expr, relax.Call):
-        for argument in expr.args:
-            yield from _variables(argument)

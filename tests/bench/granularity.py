@@ -14,9 +14,9 @@ import numpy as np
 import models
 from nmc.pwl import Function, Table, fit_table
 from nmc.pwl.segments import DEFAULT_ENTRIES
-from nmc.quant.formats import TensorFormat, TensorRange
+from nmc.quant.formats import DATA_BITS, TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
-from passes.formats import HEADROOM, NARROW_BITS
+from passes.formats import HEADROOM
 from passes.linearise import fitted_range
 from tests.bench.emulation import Array, cosines, emulate, some
 from tests.bench.results import markdown, parser_of, store
@@ -95,9 +95,7 @@ def saturating(
 ) -> Callable[[Array], Array]:
     """A table over the range that the compiler fits it on, of arguments that saturate at its ends as integers do."""
     bound = HEADROOM * max(seen.magnitude, 1e-30)
-    span = fitted_range(
-        seen, TensorFormat(scale_for(-bound, bound, NARROW_BITS), NARROW_BITS), function.octaves
-    )
+    span = fitted_range(seen, TensorFormat(scale_for(-bound, bound, DATA_BITS), DATA_BITS), function.octaves)
     table = fit(function, span)
     return table if span == seen else lambda x: table(np.clip(x, span.low, span.high))
 

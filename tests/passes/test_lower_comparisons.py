@@ -58,6 +58,13 @@ LOWERED: dict[str, tuple[Callable[[relax.Expr, relax.Expr], relax.Expr], list[st
         lambda a, b: _op.reshape(_op.less(a, constant(1.0)), [2, 2]),
         ["y#3 = unary[less threshold=1](x0)", "y#4 = reshape(y#3, [2, 2])"],
     ),
+    "a part of a condition": (
+        lambda a, b: _op.strided_slice(_op.less(a, constant(1.0)), [0], [1], [3]),
+        [
+            "y#3 = unary[less threshold=1](x0)",
+            "y#4 = strided_slice(y#3, (T.int64(0)), (T.int64(1)), (T.int64(3)))",
+        ],
+    ),
     "truth of a number": (lambda a, b: _op.astype(a, "bool"), ["y#2 = unary[not_equal threshold=0](x0)"]),
 }
 
