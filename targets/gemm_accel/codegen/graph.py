@@ -4,9 +4,8 @@ Where a move is no view, its source is copied to a dense buffer first; a copy wh
 reader is later avoided by letting the producer write to the copy's place (`forwarding`).
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from tvm import ir, relax
@@ -15,7 +14,7 @@ from nmc.errors import UnsupportedOperatorError
 from nmc.pwl.quantised_table import QuantisedTable
 from passes.matrix_form.elementwise import ADD, HADAMARD
 from passes.matrix_form.gemm import GEMM
-from passes.matrix_form.im2col import IM2COL, Window, window_of
+from passes.matrix_form.im2col import IM2COL, window_of
 from passes.matrix_form.pwl import PWL, table_of
 from passes.rewrite import bindings_of, constant_value, dtype_of, layer_of, shape_of
 from targets.gemm_accel.codegen import moves
@@ -24,19 +23,18 @@ from targets.gemm_accel.codegen.elementwise_order import in_common_order
 from targets.gemm_accel.codegen.nodes import (
     ColumnScale,
     Copy,
-    Depthwise,
     Elementwise,
     Gather,
     Gemm,
     Node,
     Operation,
 )
+from targets.gemm_accel.codegen.products import Windowed, depthwise_of, reads_columns, rows_in_memory_order
 from targets.gemm_accel.codegen.views import (
-    Axis,
     Factor,
     View,
     axis_extent,
-    dense_axes,
+    constant_view,
     dense_view,
     merged,
     numpy_value,
@@ -85,7 +83,7 @@ class _Builder:
     layer: str = ""
     _values: dict[relax.Var, Value] = field(default_factory=dict)
     _composites: dict[relax.Var, relax.Function] = field(default_factory=dict)
-    _sources_of_windows: dict[relax.Var, tuple[View, Window, int]] = field(default_factory=dict)
+    _windowed: dict[relax.Var, Windowed] = field(default_factory=dict)
 
     def add_input(self, parameter: relax.Var) -> View:
         """A buffer for a parameter."""
@@ -127,7 +125,7 @@ class _Builder:
         constant = constant_value(expr)
         if constant is None:
             raise self._unsupported(f"an argument is {type(expr).__name__}, neither a tensor nor a constant")
-        return _constant_view(constant, self.layer)
+        return constant_view(constant, self.layer)
 
     def _view(self, expr: relax.Expr) -> View:
         view = self.value(expr)
@@ -200,7 +198,7 @@ class _Builder:
     def _dense(self, view: View) -> View:
         """The view's elements in a buffer of their own, in C order; constants are laid out at once."""
         if view.buffer.value is not None:
-            return _constant_view(numpy_value(view), view.buffer.name)
+            return constant_view(numpy_value(view), view.buffer.name)
         buffer = Buffer(self.layer, view.size, view.buffer.dtype, Place.INTERMEDIATE)
         self._copy(view, dense_view(buffer, (view.size,)))
         return dense_view(buffer, view.shape)
@@ -222,7 +220,7 @@ class _Builder:
         if len(parts) == 1:
             return parts[0]
         if all(part.buffer.value is not None for part in parts):
-            return _constant_view(np.concatenate([numpy_value(part) for part in parts], axis), self.layer)
+            return constant_view(np.concatenate([numpy_value(part) for part in parts], axis), self.layer)
         result = self._result_like(parts, shape, axis)
         begin = 0
         for part in parts:
@@ -266,14 +264,14 @@ class _Builder:
             numbers = numpy_value(index).astype(np.int64)
             numbers = np.where(numbers < 0, numbers + view.shape[axis], numbers)
             if view.buffer.value is not None:
-                return _constant_view(np.take(numpy_value(view), numbers, axis), self.layer)
+                return constant_view(np.take(numpy_value(view), numbers, axis), self.layer)
             progression = _as_slice(view, axis, numbers.ravel())
             if progression is not None:
                 shape = (*view.shape[:axis], *index_shape, *view.shape[axis + 1 :])
                 result = reshaped(progression, shape)
                 if result is not None:
                     return result
-            index = _constant_view(numbers.astype(np.int32), self.layer)
+            index = constant_view(numbers.astype(np.int32), self.layer)
         elif index.buffer.dtype != "int32":
             raise self._unsupported(f"take by an index of type {index.buffer.dtype}, not int32")
         return self._gather(view, axis, index, index_shape)
@@ -307,7 +305,7 @@ class _Builder:
             view = self._dense(view)
             result = windowed(view, window, int(fill))
         assert result is not None, "a dense source has windows"
-        self._sources_of_windows[variable] = (view, window, int(fill))
+        self._windowed[variable] = Windowed(view, window, int(fill))
         return result
 
     def _gemm(self, call: relax.Call) -> View:
@@ -315,39 +313,21 @@ class _Builder:
         scale = ColumnScale(*(self._numbers(argument) for argument in call.args[2:5]))
         (groups, rows, _), columns = a.shape, b.shape[-1]
         dtype = dtype_of(call)
-        depthwise = self._depthwise(call, b, scale)
+        windows = self._windowed.get(call.args[0])
+        depthwise = None if windows is None else depthwise_of(windows, b, scale, self.patch_bytes)
         if depthwise is not None:
             buffer = self._add(depthwise, groups * rows, dtype)
-        elif scale.is_uniform and a.buffer.dtype in ("int8", "int16") and _reads_columns(a, b):
+        elif scale.is_uniform and a.buffer.dtype in ("int8", "int16") and reads_columns(a, b):
             # rows of A are scattered in memory, those of its transpose are not; (Bᵀ·Aᵀ)ᵀ is the product too
             turned = Gemm(permuted(b, (0, 2, 1)), permuted(a, (0, 2, 1)), scale.spread(1, rows))
             buffer = self._add(turned, groups * rows * columns, dtype)
             return permuted(dense_view(buffer, (columns, groups, rows)), (1, 2, 0))
         else:
-            a, row_axis = _rows_in_memory_order(a, groups * columns)
+            a, row_axis = rows_in_memory_order(a, groups * columns)
             buffer = self._add(Gemm(a, b, scale), groups * rows * columns, dtype)
             _, *others = dense_view(buffer, (rows, groups, columns)).axes
             return View(buffer, (0,), (others[0], row_axis, others[1]))
         return permuted(dense_view(buffer, (rows, groups, columns)), (1, 0, 2))
-
-    def _depthwise(self, call: relax.Call, b: View, scale: ColumnScale) -> Depthwise | None:
-        """The node, if each channel has a window of its own and one constant kernel."""
-        found = self._sources_of_windows.get(call.args[0])
-        if found is None or b.buffer.value is None or b.shape[2] != 1 or b.shape[0] == 1:
-            return None
-        x, window, fill = found
-        spans = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilations, strict=True)]
-        too_large = math.prod(spans) * x.buffer.element_bytes > self.patch_bytes
-        if window.groups != x.shape[1] or len(window.kernel) > 2 or too_large:
-            return None
-        if len(window.kernel) == 1:
-            rows = reshaped(x, (*x.shape[:2], 1, x.shape[2]))
-            assert rows is not None
-            x, window = rows, _two_dimensional(window)
-        channels = b.shape[0]
-        weights = np.ascontiguousarray(numpy_value(b)[:, :, 0].T)
-        parts = (np.broadcast_to(p[:, 0], (channels,)) for p in (scale.bias, scale.multiplier, scale.shift))
-        return Depthwise(x, window, fill, weights, ColumnScale(*(p.reshape(1, channels) for p in parts)))
 
     def _elementwise(
         self,
@@ -369,11 +349,6 @@ class _Builder:
         return View(buffer, (0,), axes)
 
 
-def _constant_view(value: np.ndarray, name: str) -> View:
-    flat = np.ascontiguousarray(value).reshape(-1)
-    return dense_view(Buffer(name, flat.size, str(flat.dtype), Place.CONSTANT, flat), value.shape)
-
-
 def _is_dense(view: View) -> bool:
     factors = merged(view.factors)
     return view.is_plain and (not factors or (len(factors) == 1 and factors[0].strides == (1,)))
@@ -392,37 +367,3 @@ def _as_slice(view: View, axis: int, numbers: np.ndarray) -> View | None:
         return None
     step = int(steps[0]) if steps.size else 1
     return sliced(view, axis, int(numbers[0]), numbers.size, step) if step else None
-
-
-def _rows_in_memory_order(a: View, pitch: int) -> tuple[View, Axis]:
-    """A [groups, M, K] with its rows in the order in which they lie in memory, and the axis of M, as it was, of
-    a result that has a row each `pitch` elements in that order."""
-    rows = merged(a.axes[1])
-    order = list(range(len(rows)))
-    if a.is_plain and not any(factor.repeats for factor in rows):
-        order.sort(key=lambda index: -abs(rows[index].strides[0]))
-    dense = dense_axes([rows[index].extent for index in order])
-    strides = {index: axis[0].strides[0] * pitch for index, axis in zip(order, dense, strict=True)}
-    turned = replace(a, axes=(a.axes[0], merged([rows[index] for index in order]), a.axes[2]))
-    return turned, merged([Factor(factor.extent, (strides[i],)) for i, factor in enumerate(rows)])
-
-
-def _reads_columns(a: View, b: View) -> bool:
-    """Whether the rows of A are scattered in memory while its columns are not, and B would not suffer from
-    the turn."""
-    if a.buffer.value is not None or b.shape[2] > 1:
-        return False
-    along_k, along_m = merged(a.axes[2]), merged(a.axes[1])
-    return bool(along_m) and along_m[-1].strides[0] == 1 and bool(along_k) and along_k[-1].strides[0] != 1
-
-
-def _two_dimensional(window: Window) -> Window:
-    """A window over one axis as a window over two, the first of extent 1."""
-    return Window(
-        (1, *window.kernel),
-        (1, *window.strides),
-        (1, *window.dilations),
-        (0, *window.pads_begin),
-        (0, *window.pads_end),
-        window.groups,
-    )

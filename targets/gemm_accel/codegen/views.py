@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from targets.gemm_accel.codegen.buffers import Buffer
+from targets.gemm_accel.codegen.buffers import Buffer, Place
 
 Vector = tuple[int, ...]
 
@@ -274,6 +274,12 @@ def cut(axis: Axis, extents: Sequence[int]) -> Axis:
         if factor.extent > extent:
             remaining.append(Factor(factor.extent // extent, scaled(factor.strides, extent)))
     return tuple(reversed(result))
+
+
+def constant_view(value: np.ndarray, name: str) -> View:
+    """A view of a constant buffer that holds an array's elements in C order."""
+    flat = np.ascontiguousarray(value).reshape(-1)
+    return dense_view(Buffer(name, flat.size, str(flat.dtype), Place.CONSTANT, flat), value.shape)
 
 
 def numpy_value(view: View) -> np.ndarray:
