@@ -8,6 +8,11 @@ import tvm
 from tvm import ir, relax
 
 from targets.cpu.matmul import ScheduleMatmul
+from targets.cpu.parallel import ParallelLoops
+from targets.cpu.threads import use_all_processors
+from targets.cpu.transpose import ScheduleTransposes
+
+use_all_processors()
 
 
 @dataclass(frozen=True)
@@ -41,4 +46,5 @@ def machine_code(module: ir.IRModule, target: tvm.target.Target) -> relax.VMExec
     types do.
     """
     with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        return relax.build(ScheduleMatmul(module), target)
+        schedule = [ScheduleMatmul, ScheduleTransposes, relax.transform.LegalizeOps(), ParallelLoops]
+        return relax.build(tvm.transform.Sequential(schedule)(module), target)

@@ -3,12 +3,14 @@
 import math
 from functools import cache
 
+import numpy as np
 import tvm
 from tvm import ir, relax, tirx
 from tvm.script import tirx as T
 
 from passes.matrix_form.composite import call_kernel
-from passes.rewrite import Emitter, dtype_of, rewrite_calls, shape_of
+from passes.rewrite import Emitter, constant_value, dtype_of, rewrite_calls, shape_of
+from passes.views import reshape
 
 BLOCK_ROWS, BLOCK_COLUMNS = 6, 16
 """The sums that vector registers hold, with room for what they are made of."""
@@ -34,50 +36,69 @@ def _use_kernel(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
         groups = math.prod(a_shape[:-2])
     else:
         return None
-    operands = [_reshaped(emitter, a, (groups, rows, depth)), _reshaped(emitter, b, (groups, depth, columns))]
-    kernel = emitter.builder.add_func(_kernel(), "matmul_float32")
+    operands = [reshape(emitter, a, (groups, rows, depth)), _panels(emitter, b, (groups, depth, columns))]
+    kernel = emitter.builder.add_func(_matmul_kernel(), "matmul_float32")
     product = emitter.emit(call_kernel(emitter, kernel, operands, [groups, rows, columns], "float32"))
-    return _reshaped(emitter, product, (*a_shape[:-1], columns))
+    return reshape(emitter, product, (*a_shape[:-1], columns))
 
 
-def _reshaped(emitter: Emitter, x: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
-    return x if shape_of(x) == shape else emitter.emit(relax.op.reshape(x, shape))
+def _panels(emitter: Emitter, b: relax.Expr, shape: tuple[int, int, int]) -> relax.Expr:
+    """b, of [groups, depth, columns], as [groups, panels, depth, columns of one]; weights are laid out here and now."""
+    groups, depth, columns = shape
+    count = -(-columns // BLOCK_COLUMNS)
+    value = constant_value(b)
+    if value is not None:
+        padded = np.zeros((groups, depth, count * BLOCK_COLUMNS), np.float32)
+        padded[..., :columns] = value.reshape(shape)
+        panels = padded.reshape(groups, depth, count, BLOCK_COLUMNS).transpose(0, 2, 1, 3)
+        return emitter.constant(np.ascontiguousarray(panels))
+    kernel = emitter.builder.add_func(_panels_kernel(), "panels_float32")
+    extents = [groups, count, depth, BLOCK_COLUMNS]
+    return emitter.emit(call_kernel(emitter, kernel, [reshape(emitter, b, shape)], extents, "float32"))
 
 
 @cache
-def _kernel() -> tirx.PrimFunc:
-    """a [groups, rows, depth] times b [groups, depth, columns], any extents; sums run over depth in order.
-
-    b is laid out in panels of neighbouring columns first, zeros behind the last, so that a block reads it in order.
-    """
+def _panels_kernel() -> tirx.PrimFunc:
+    """b [groups, depth, columns] in panels of neighbouring columns, zeros behind the last, which a block reads in order."""
 
     @T.prim_func(private=True, s_tir=True)
-    def matmul(a_handle: T.handle, b_handle: T.handle, out_handle: T.handle) -> None:
+    def panels(b_handle: T.handle, out_handle: T.handle) -> None:
         T.func_attr({"tirx.noalias": True})
-        groups, rows, depth, columns = T.int64(), T.int64(), T.int64(), T.int64()
-        a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
+        groups, depth, columns, panels = T.int64(), T.int64(), T.int64(), T.int64()
         b = T.match_buffer(b_handle, (groups, depth, columns), "float32")
-        out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
-        panels = T.sblock_alloc_buffer(
-            (groups, T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), depth, BLOCK_COLUMNS), "float32"
-        )
-        for panel in T.parallel(groups * T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
+        out = T.match_buffer(out_handle, (groups, panels, depth, BLOCK_COLUMNS), "float32")
+        for panel in T.parallel(groups * panels):
             with T.sblock("panels"):
-                v_panel = T.axis.spatial(groups * T.ceildiv(columns, T.int64(BLOCK_COLUMNS)), panel)
-                of: T.let[T.int64] = v_panel // T.ceildiv(columns, T.int64(BLOCK_COLUMNS))
-                number: T.let[T.int64] = v_panel % T.ceildiv(columns, T.int64(BLOCK_COLUMNS))
+                v_panel = T.axis.spatial(groups * panels, panel)
+                of: T.let[T.int64] = v_panel // panels
+                number: T.let[T.int64] = v_panel % panels
                 if (number + T.int64(1)) * T.int64(BLOCK_COLUMNS) <= columns:
                     for k in range(depth):
                         for j in T.vectorized(BLOCK_COLUMNS):
-                            panels[of, number, k, j] = b[of, k, number * T.int64(BLOCK_COLUMNS) + j]
+                            out[of, number, k, j] = b[of, k, number * T.int64(BLOCK_COLUMNS) + j]
                 else:
                     for k in range(depth):
                         for j in range(BLOCK_COLUMNS):
-                            panels[of, number, k, j] = T.if_then_else(
+                            out[of, number, k, j] = T.if_then_else(
                                 number * T.int64(BLOCK_COLUMNS) + j < columns,
                                 b[of, k, number * T.int64(BLOCK_COLUMNS) + j],
                                 T.float32(0),
                             )
+
+    return panels
+
+
+@cache
+def _matmul_kernel() -> tirx.PrimFunc:
+    """a [groups, rows, depth] times b, given in panels, any extents; sums run over depth in order."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def matmul(a_handle: T.handle, panels_handle: T.handle, out_handle: T.handle) -> None:
+        T.func_attr({"tirx.noalias": True})
+        groups, rows, depth, columns, count = T.int64(), T.int64(), T.int64(), T.int64(), T.int64()
+        a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
+        panels = T.match_buffer(panels_handle, (groups, count, depth, BLOCK_COLUMNS), "float32")
+        out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
         for band in T.parallel(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND))):
             with T.sblock("matmul"):
                 v_band = T.axis.spatial(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)), band)
@@ -86,7 +107,7 @@ def _kernel() -> tirx.PrimFunc:
                 first_row: T.let[T.int64] = (
                     v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)) * T.int64(BLOCK_ROWS * BAND)
                 )
-                for block in range(T.ceildiv(columns, T.int64(BLOCK_COLUMNS))):
+                for block in range(count):
                     for part in range(BAND):
                         row: T.let[T.int64] = first_row + T.cast(part, "int64") * T.int64(BLOCK_ROWS)
                         first: T.let[T.int64] = block * T.int64(BLOCK_COLUMNS)
