@@ -26,6 +26,7 @@ from nmc.quant.formats import DATA_BITS, TensorFormat
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
+from passes.fold_waves import fold_waves
 from passes.formats import plan_formats
 from passes.linearise import Fit, FittedTable, Request, linearise
 from passes.narrow_products import NarrowProducts
@@ -126,7 +127,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
             operands.observe(name, array)
 
     ranges = collect_ranges(exact, samples, observe)
-    exact, ranges = expand_maximum(*expand_rounding(*bound_masks(exact, ranges)))
+    exact, ranges = expand_maximum(*fold_waves(*expand_rounding(*bound_masks(exact, ranges))))
     formats = plan_formats(exact, ranges)
     products: NarrowProducts = {}
     if narrow:

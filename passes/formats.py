@@ -4,7 +4,7 @@
 where 16 would lose what matters (`passes.wide_tensors`). What the model itself holds on a grid keeps that grid's scale,
 and so does what is computed for the grid alone (`passes.grid_formats`). What a step function reads has a scale that is a
 power of two (`passes.exact_operands`): whole numbers, halves and the differences of two such tensors are then exact, so
-that what is equal stays equal.
+that what is equal stays equal. So has what a mirror reads and what it makes.
 """
 
 import math
@@ -16,7 +16,7 @@ from tvm import ir, relax
 from nmc.quant.formats import DATA_BITS, WIDE_BITS, TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
 from passes.dataflow import Dataflow, dataflow_of
-from passes.exact_operands import exact_operands, is_step, unary_of
+from passes.exact_operands import exact_operands, is_mirror, is_step, unary_of
 from passes.grid_formats import grid_formats
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
@@ -86,12 +86,17 @@ def _format_of(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
     compared = _format_in_maximum(plan, binding)
     if compared is not None:
         return compared
-    if kind == "relax.multiply":
+    if kind == "relax.multiply" and not _is_mirrored(plan, binding.var.name):
         source, factor = scalar_factor(value)
         if source is not None and factor > 0.0 and source.name in plan.formats:
             own = plan.formats[source.name]
             return TensorFormat(own.scale * factor, own.bits)
     return _format_for(plan, binding.var.name)
+
+
+def _is_mirrored(plan: FormatPlan, name: str) -> bool:
+    """Whether a mirror reads the tensor, whose ratio of scales has to be a power of two."""
+    return any(is_mirror(plan.flow.module, consumer.value) for consumer in plan.flow.consumers[name])
 
 
 def _format_in_maximum(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat | None:
@@ -144,10 +149,12 @@ def _format_of_move(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat
 
 
 def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
-    """The format that the tensor's own range asks for."""
+    """The format that the tensor's own range asks for, with headroom unless nothing can lie beyond it."""
     bits = WIDE_BITS if _is_wide(plan, name) else DATA_BITS
     span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
-    bound = min(span.magnitude * HEADROOM, 3.0e38)
+    definition = plan.flow.definitions.get(name)
+    applied = None if definition is None else unary_of(plan.flow.module, definition.value)
+    bound = min(span.magnitude * HEADROOM, 3.0e38 if applied is None else applied.bound or 3.0e38, 3.0e38)
     if name in plan.exact:
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, TINY) / (2 ** (bits - 1) - 1))), bits)
     if _is_whole(plan, name):

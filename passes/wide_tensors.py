@@ -1,14 +1,14 @@
 """Which tensors need 32 bits, because 16 would lose what matters.
 
-Squares, arguments of functions whose input spans decades, residual sums that only normalisations read, differences
-inside a maximum, the outputs of the model, and what such tensors are sums or moves of. Plain analysis of a module in
-matrix form with exact functions; nothing is rewritten.
+Squares, arguments of mirrors and of functions whose input spans decades, residual sums that only normalisations read,
+differences inside a maximum, the outputs of the model, and what such tensors are sums or moves of. Plain analysis of a
+module in matrix form with exact functions; nothing is rewritten.
 """
 
 from tvm import relax
 
 from passes.dataflow import Dataflow
-from passes.exact_operands import unary_of
+from passes.exact_operands import is_mirror, unary_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.unary import UNARY
@@ -18,7 +18,9 @@ from passes.scalars import scalar_of
 
 def wide_tensors(flow: Dataflow) -> set[str]:
     """The names of the variables of `main` that need 32 bits."""
-    wide: set[str] = set()
+    # of a mirror's argument, an input of the model too, what is small beside it decides
+    mirrors = [binding for binding in flow.definitions.values() if is_mirror(flow.module, binding.value)]
+    wide = {variable.name for mirror in mirrors for variable in variables_of(mirror.value)}
     bindings = bindings_of(flow.module["main"])
     outputs = {variable.name for variable in variables_of(bindings[-1].value)} if bindings else set()
     for binding in reversed(bindings):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +57,16 @@ class Function:
         """The function's values; infinite or NaN outside its domain, without a warning."""
         with np.errstate(all="ignore"):
             return np.asarray(self.evaluate(np.asarray(x, np.float64)), np.float64)
+
+    @property
+    def bound(self) -> float:
+        """The largest magnitude of its values: known of pieces with flat ends, else infinite."""
+        if not self.pieces or self.pieces[0][1] != 0.0 or self.pieces[-1][1] != 0.0:
+            return math.inf
+        corners = [
+            slope * start + intercept for (_, slope, intercept), (start, _, _) in pairwise(self.pieces)
+        ]
+        return max(abs(value) for value in (*corners, *(float(self(start)) for start, _, _ in self.pieces)))
 
     def __str__(self) -> str:
         """The name, with the parameters that are not the usual ones: leaky_relu(alpha=0.1)."""
@@ -169,6 +180,21 @@ def _stairs(edge: Callable[[int], tuple[float, bool]]) -> Callable[..., Function
     return rule
 
 
+def _mirror(
+    low: float = 0.0, high: float = 1.0, phase: float = 0.0, lowest: float = -8.0, highest: float = 8.0
+) -> Function:
+    """x + phase mirrored at both ends of [low, high] until it lies inside, for x in [lowest, highest]; flat beyond."""
+    width = high - low
+    first, last = (math.floor((x + phase - low) / width) for x in (lowest, highest))
+    pieces = [(-_INFINITY, 0.0, low if first % 2 == 0 else high)]
+    for number in range(first, last + 1):
+        start = low + number * width - phase
+        rising = number % 2 == 0
+        pieces.append((start, 1.0, low - start) if rising else (start, -1.0, high + start))
+    pieces.append((low + (last + 1) * width - phase, 0.0, high if last % 2 == 0 else low))
+    return _exact(*pieces)
+
+
 def _sigmoid(x: FloatArray) -> FloatArray:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
@@ -221,6 +247,7 @@ RULES: dict[str, Callable[..., Function]] = {
     "floor": _stairs(lambda n: (n, True)),
     "ceil": _stairs(lambda n: (n - 1.0, False)),
     "round": _stairs(lambda n: (n - 0.5, n % 2 == 0)),
+    "mirror": _mirror,
     # Gates and activations.
     "hard_swish": lambda: _smooth(
         lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0), tails=_GATE, kinks=(-3.0, 3.0)

@@ -92,6 +92,13 @@ def _stairs(rounding: Callable[[relax.Expr], relax.Expr]) -> Meaning:
     )
 
 
+def _mirror(x: relax.Expr, low: float, high: float, phase: float) -> relax.Expr:
+    """x + phase mirrored at both ends of [low, high] until it lies inside: the distance from low by twice the width."""
+    distance, period = _shifted(x, phase - low), 2.0 * (high - low)
+    rest = _op.subtract(distance, _scaled(_op.round(_scaled(distance, 1.0 / period)), period))
+    return _shifted(_op.abs(rest), low)
+
+
 FUNCTIONS: Mapping[str, Meaning] = {
     "relu": lambda x, p: _positive(x),
     "leaky_relu": lambda x, p: _op.add(_positive(x), _scaled(_negative(x), p["alpha"])),
@@ -108,6 +115,7 @@ FUNCTIONS: Mapping[str, Meaning] = {
     "floor": _stairs(_op.floor),
     "ceil": _stairs(_op.ceil),
     "round": _stairs(_op.round),
+    "mirror": lambda x, p: _mirror(x, p["low"], p["high"], p["phase"]),
     "abs": lambda x, p: _op.abs(x),
     "hard_sigmoid": lambda x, p: _hard_sigmoid(x, p["alpha"], p["beta"]),
     "hard_swish": lambda x, p: _op.multiply(x, _hard_sigmoid(x, 1.0 / 6.0, 0.5)),

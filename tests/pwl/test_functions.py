@@ -36,6 +36,7 @@ DEFINITIONS = {
     "floor": math.floor,
     "ceil": math.ceil,
     "round": round,
+    "mirror": lambda x: abs(x - 2 * round(x / 2)),
     "thresholded_relu": lambda x: x if x > 1 else 0.0,
     "shrink": lambda x: x if abs(x) > 0.5 else 0.0,
     "sigmoid": sigmoid,
@@ -103,6 +104,9 @@ def test_a_function_computes_its_definition(name: str) -> None:
         ("thresholded_relu", {"alpha": 2.0}, 2.0, 0.0),
         ("shrink", {"lambd": 1.0, "bias": 0.5}, 1.0, 0.0),
         ("shrink", {"lambd": 1.0, "bias": 0.5}, -2.0, -1.5),
+        ("mirror", {"low": -1.0, "high": 2.0}, 2.5, 1.5),
+        ("mirror", {"low": -1.0, "high": 2.0, "phase": 4.0}, -7.5, 1.5),
+        ("mirror", {"low": -1.0, "high": 2.0, "lowest": -0.5, "highest": 0.5}, 70.0, 2.0),
         ("sign", {}, 0.0, 0.0),
         ("elu", {"alpha": 2.0}, -1.0, 2 * math.expm1(-1)),
         ("celu", {"alpha": 2.0}, -1.0, 2 * math.expm1(-0.5)),
@@ -116,6 +120,14 @@ def test_parameters_mean_what_onnx_means_by_them(
     name: str, params: dict[str, float], x: float, expected: float
 ) -> None:
     assert float(function_named(name, params)(x)) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("relu6", 6.0), ("hard_tanh", 1.0), ("mirror", 1.0), ("relu", np.inf), ("sin", np.inf)],
+)
+def test_pieces_with_flat_ends_have_a_bound(name: str, bound: float) -> None:
+    assert function_named(name).bound == bound
 
 
 @pytest.mark.parametrize("name", sorted(name for name in RULES if any(function_named(name).tails)))
