@@ -17,7 +17,8 @@ NPY_BEGINNING, ZIP_BEGINNINGS = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
 
 
 class Tensor(Protocol):
-    """What is asked of an input's description: its name, static shape, and element type as in `float32`."""
+    """What is asked of an input's description: its name, static shape, element type as in `float32`, and of how many
+    rows its values are indices, if they are."""
 
     @property
     def name(self) -> str: ...
@@ -27,6 +28,9 @@ class Tensor(Protocol):
 
     @property
     def dtype(self) -> str: ...
+
+    @property
+    def index_limit(self) -> int | None: ...
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -172,7 +176,20 @@ def _value_problem(array: np.ndarray, tensor: Tensor, finite: bool = True) -> st
         limits = np.iinfo(target)
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
             return f"input '{tensor.name}' holds values outside the range of {tensor.dtype}"
-    return ""
+    return _index_problem(array, tensor.name, tensor.index_limit)
+
+
+def _index_problem(array: np.ndarray, name: str, rows: int | None) -> str:
+    if rows is None:
+        return ""
+    wrong = np.flatnonzero((array < -rows) | (array >= rows))
+    if not wrong.size:
+        return ""
+    position = np.unravel_index(int(wrong[0]), array.shape)
+    return (
+        f"input '{name}' holds {array[position]} at {_text(int(index) for index in position)}, but is an index into {rows} "
+        f"rows: expected {-rows} to {rows - 1}"
+    )
 
 
 def _convertible(given: np.dtype, expected: np.dtype) -> bool:

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 FORMAT = "nmc-package"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised by one whenever an older nmc could misread what a newer one writes."""
 
 
@@ -18,6 +18,8 @@ class PackageTensor:
     name: str
     shape: tuple[int, ...]
     dtype: str
+    index_limit: int | None = None
+    """Of an input whose values are indices: the rows of the smallest table, -rows to rows - 1 being valid."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def _manifest(
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> tuple[manifest.PackageTensor, ...]:
-    return tuple(manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype) for spec in specs)
+    return tuple(
+        manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype, spec.index_limit) for spec in specs
+    )
 
 
 def _border(border: Border) -> manifest.Border:

@@ -15,6 +15,7 @@ class Input:
     name: str
     shape: tuple[int, ...]
     dtype: str
+    index_limit: int | None = None
 
 
 IMAGE = Input("image", (1, 3, 4, 4), "float32")
@@ -150,3 +151,14 @@ def test_labels_beside_the_inputs_are_left_out_with_a_warning() -> None:
 def test_one_run_takes_no_unknown_names() -> None:
     with pytest.raises(CalibrationError, match="'labels' is not an input"):
         checked_inputs({"image": images(1)[0], "labels": np.arange(2)}, [IMAGE])
+
+
+@pytest.mark.parametrize(("index", "fits"), [(-7, True), (6, True), (-8, False), (7, False)])
+def test_an_index_lies_within_the_rows_that_it_chooses_from(index: int, fits: bool) -> None:
+    tensor, array = Input("ids", (2,), "int64", index_limit=7), np.array([[0, 1], [2, index]])
+    if fits:
+        np.testing.assert_array_equal(checked_samples({"ids": array}, [tensor], "data")["ids"], array)
+        return
+    message = rf"data: input 'ids' holds {index} at \[1, 1\], but is an index into 7 rows: expected -7 to 6"
+    with pytest.raises(CalibrationError, match=message):
+        checked_samples({"ids": array}, [tensor], "data")

@@ -151,8 +151,9 @@ class Load(Command):
 @command
 @dataclass(frozen=True)
 class Gather(Command):
-    """A load whose outermost dimension steps by index: row i begins index[i]·dram_strides[0] after `dram`. An index outside
-    0..index_limit-1 ends the run with an error."""
+    """A load whose outermost dimension steps by index: row i begins index[i]·dram_strides[0] after `dram`. A negative
+    index counts from the end of the table: index_limit is added. One outside -index_limit..index_limit-1 ends the run
+    with an error."""
 
     opcode: ClassVar[int] = 2
     queue: ClassVar[Queue | None] = Queue.LOAD

@@ -149,13 +149,13 @@ def gather(indices: list[int], rows: int) -> tuple[isa.Gather, bytes]:
 
 
 def test_gather_takes_rows_by_index() -> None:
-    indices = [4, 0, 4, 2]
+    indices = [4, 0, -5, -1, 2]
     command, dram = gather(indices, 5)
-    result = np.frombuffer(run_loads([command], dram), np.int16)[:24].reshape(4, 6)
+    result = np.frombuffer(run_loads([command], dram), np.int16)[:30].reshape(5, 6)
     np.testing.assert_array_equal(result, np.arange(30).reshape(5, 6)[indices])
 
 
-@pytest.mark.parametrize("index", [-1, 5, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("index", [-6, 5, 2**31 - 1, -(2**31)])
 def test_gather_refuses_an_index_outside_its_table(index: int) -> None:
     command, dram = gather([0, index], 5)
     with pytest.raises(ProgramError, match=f"GATHER meets index {index} in a table of 5 rows"):

@@ -69,11 +69,13 @@ void execute(const isa::Gather& command, State& state) {
   for (int64_t i = 0; i < command.counts[0]; ++i) {
     int32_t index;
     std::memcpy(&index, state.dram.data() + command.index + 4 * i, sizeof(index));
-    if (index < 0 || index >= static_cast<int64_t>(command.index_limit)) {
-      fail("GATHER meets index ", index, " in a table of ", command.index_limit,
+    const int64_t rows = command.index_limit;
+    const int64_t place = index < 0 ? index + rows : index;
+    if (place < 0 || place >= rows) {
+      fail("GATHER meets index ", index, " in a table of ", rows,
            " rows; give the model indices within its tables");
     }
-    load_lines(row, state, command.dram + int64_t{index} * command.dram_strides[0],
+    load_lines(row, state, command.dram + place * command.dram_strides[0],
                command.scratchpad + i * command.scratchpad_strides[0], 0);
   }
 }
