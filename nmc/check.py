@@ -4,7 +4,7 @@ Canonicalisation is the error of level 1, piecewise linearisation what level 2 a
 adds. Level 4, the command stream on the simulator, must equal level 3 to the bit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ Arrays = Mapping[str, np.ndarray]
 
 LEVELS = {"relax": "relax", "matrix_form": "matrix_form", "quantised": "quantized"}
 """The levels that the CPU runs: name of the module in a compilation, name in the report."""
+INTEGER_LEVELS = ("quantised",)
+"""Of LEVELS, what alone the accelerator is compared with."""
 ACCELERATOR = "accelerator"
 REFERENCE = "onnxruntime"
 
@@ -84,16 +86,18 @@ def check_model(
     data: Arrays | None = None,
     progress: Progress = lambda step: None,
     per_layer: bool = False,
+    levels: Iterable[str] = tuple(LEVELS),
 ) -> CheckReport:
-    """Compiles a model and compares all levels on `data`: [samples, *input shape] by input name.
+    """Compiles a model and compares these levels and the accelerator on `data`: [samples, *input shape] by input name.
 
-    Without data, on seeded synthetic inputs. Raises NmcError for a model or data that cannot be used.
+    Without data, on seeded synthetic inputs. `levels` holds at least INTEGER_LEVELS. Raises NmcError for a model or data
+    that cannot be used.
     """
     compilation = compile_model(model, options, progress)
     samples = _samples(compilation, data)
     golden = Golden(model, options.binds)
     expected = _run_each(golden.run, samples, REFERENCE, progress)
-    results = {label: _run_level(compilation, name, samples, progress) for name, label in LEVELS.items()}
+    results = {LEVELS[name]: _run_level(compilation, name, samples, progress) for name in levels}
     executable = Executable(package_of(compilation))
     results[ACCELERATOR] = _run_each(executable.run, samples, "the accelerator's simulator", progress)
     profile = executable.profile()

@@ -7,7 +7,7 @@ import numpy as np
 
 import models
 from models.model import DataSet
-from nmc.check import ACCELERATOR, REFERENCE, check_model
+from nmc.check import ACCELERATOR, INTEGER_LEVELS, REFERENCE, check_model
 from nmc.options import Options
 from tests.bench.results import markdown, parser_of, store
 
@@ -47,7 +47,7 @@ def measure(name: str, bits: int | str) -> Fidelity:
     """Checks one model on its test set."""
     model = models.get(name)
     options = Options(shapes=dict(model.shapes), calibration=dict(model.calibration()), bits=bits)
-    report = check_model(model.onnx_path(), options, dict(model.test()))
+    report = check_model(model.onnx_path(), options, dict(model.test()), levels=INTEGER_LEVELS)
     ((_, expected),) = report.outputs[REFERENCE].items()
     ((_, actual),) = report.outputs[ACCELERATOR].items()
     counted = counted_positions(model.test(), expected)
