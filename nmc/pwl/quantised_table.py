@@ -138,7 +138,11 @@ def quantise_table(
     # A tail stays centred on its own line: the function's deviation at its inner end is no reason for a bias.
     line = table.slopes[order][index] * real[holds] + table.intercepts[order][index]
     aim = np.where((np.isinf(left) | np.isinf(right))[index], line, wanted)
-    intercepts = _centred_intercepts(rounded, x, index, aim / output_scale)
+    aim = aim / output_scale
+    # What saturates is right at any slope that does so: centred on it, too, a line would be off by what its slope is there.
+    limit = float(1 << (output_bits - 1))
+    unsaturated = np.abs(aim) <= limit
+    intercepts = _centred_intercepts(rounded, x[unsaturated], index[unsaturated], aim[unsaturated])
     for array in (breakpoints, addressing.blocks, slopes, intercepts, shifts):
         array.setflags(write=False)
     return _measured(replace(rounded, intercepts=intercepts), x, wanted, weight)

@@ -69,6 +69,14 @@ def test_a_wide_relu_is_centred_on_the_range_that_it_was_fitted_for() -> None:
     assert np.abs(table(x) * out - x * step).max() <= high * 2.0**-16 + out / 2
 
 
+def test_a_relu_is_centred_on_what_its_result_can_hold() -> None:
+    """A slope of at least 2^14 is off by 2^-15 of itself, 1 step of 2^15: half of that on either side, and half a step."""
+    step, out = 2.241e-4, 5.582e-5
+    table = fit_table("relu", -7.3, 7.3).quantise(step, out)
+    wanted = np.clip(np.maximum(ALL_INT16 * step, 0.0), 0.0, 32767 * out)
+    assert np.abs(table(ALL_INT16) * out - wanted).max() <= 1.0001 * out
+
+
 @pytest.mark.parametrize("name", ["hard_sigmoid", "relu6", "shrink", "thresholded_relu", "sign", "hard_tanh"])
 def test_exact_functions_err_by_rounding_alone(name: str) -> None:
     step, out = 7.3 / 32767, 6.1 / 32767
