@@ -122,6 +122,7 @@ TABLES: dict[str, Callable[[], QuantisedTable]] = {
     "octave of both signs": lambda: table("octave", 128, e_min=1, mantissa_bits=4, signed=True),
     "breakpoints": lambda: table("breakpoints", 6, breakpoints=np.array([-9000, -3, 0, 0, 4000], np.int32)),
     "an odd number of breakpoints": lambda: table("breakpoints", 3, breakpoints=np.array([-5, 5], np.int32)),
+    "three breakpoints": lambda: table("breakpoints", 4, breakpoints=np.array([-7000, 11, 11000], np.int32)),
     "one segment": lambda: table("breakpoints", 1),
     "blocks": lambda: table("blocks", 12, origin=-20000, shift=13, blocks=BLOCKS),
     "octaves in blocks": lambda: table("octave-blocks", 12, e_min=8, mantissa_bits=1, blocks=BLOCKS),

@@ -150,18 +150,44 @@ struct Digits {
   int64_t offset(int64_t i) const { return i / group * group_pitch + i % group * pitch; }
 };
 
+// A call of the library costs more than the few words that most runs have; the last one overlaps the one before it.
+inline void copy_run(const uint8_t* from, int64_t bytes, uint8_t* to) {
+  constexpr int64_t kWord = 8;
+  if (bytes < kWord) {
+    for (int64_t i = 0; i < bytes; ++i) to[i] = from[i];
+    return;
+  }
+  for (int64_t i = 0; i < bytes - kWord; i += kWord) std::memcpy(to + i, from + i, kWord);
+  std::memcpy(to + bytes - kWord, from + bytes - kWord, kWord);
+}
+
+// Copies a matrix row by row, elements side by side.
+template <typename T>
+void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, uint8_t* to) {
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const uint8_t* run = data + rows.offset(i);
+    for (int64_t first = 0; first < depths.count; first += depths.group, run += depths.group_pitch) {
+      const int64_t length = std::min(depths.group, depths.count - first);
+      if (depths.pitch == static_cast<int64_t>(sizeof(T))) {
+        copy_run(run, length * static_cast<int64_t>(sizeof(T)), to);
+      } else {
+        for (int64_t d = 0; d < length; ++d) std::memcpy(to + d * sizeof(T), run + d * depths.pitch, sizeof(T));
+      }
+      to += length * static_cast<int64_t>(sizeof(T));
+    }
+  }
+}
+
 // The matrix with these rows and depths; copied to `copy`, row by row, where they are not equally far apart.
 Source matrix(const uint8_t* data, isa::Type type, const Digits& rows, const Digits& depths,
               std::vector<uint8_t>& copy) {
   if (rows.is_linear() && depths.is_linear()) return {data, type, rows.pitch, depths.pitch};
   const int64_t bytes = bytes_of(type);
   copy.resize(static_cast<size_t>(rows.count * depths.count * bytes + kNarrowSlack));
-  uint8_t* to = copy.data();
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const uint8_t* row = data + rows.offset(i);
-    for (int64_t d = 0; d < depths.count; ++d, to += bytes) {
-      std::memcpy(to, row + depths.offset(d), static_cast<size_t>(bytes));
-    }
+  switch (type) {
+    case isa::Type::kI8: copy_matrix<int8_t>(data, rows, depths, copy.data()); break;
+    case isa::Type::kI16: copy_matrix<int16_t>(data, rows, depths, copy.data()); break;
+    default: copy_matrix<int32_t>(data, rows, depths, copy.data());
   }
   return {copy.data(), type, depths.count * bytes, bytes};
 }

@@ -33,7 +33,11 @@ int16_t element(const uint8_t* at, isa::Type type) {
 // Eight columns of a row of b, of which `count` are within it.
 NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t count) {
   const uint8_t* from = b.data + depth * b.step + column * b.row;
-  if (count == kColumns && b.type == isa::Type::kI16) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  if (b.type == isa::Type::kI16 && count == kColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  if (b.type == isa::Type::kI16 && count % 2 == 0) {
+    const __m128i within = _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(count / 2)), _mm_setr_epi32(0, 1, 2, 3));
+    return _mm_maskload_epi32(reinterpret_cast<const int*>(from), within);
+  }
   int16_t values[kColumns] = {};
   for (int64_t j = 0; j < count; ++j) values[j] = element(from + j * b.row, b.type);
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
@@ -150,14 +154,28 @@ bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t
   return fits;
 }
 
+template <typename T>
+void widen_rows(const Source& a, int64_t m, int64_t depth, int64_t width, int16_t* to) {
+  for (int64_t i = 0; i < m; ++i, to += width) {
+    const uint8_t* row = a.data + i * a.row;
+    for (int64_t d = 0; d < depth; ++d) {
+      T value;
+      std::memcpy(&value, row + d * a.step, sizeof(T));
+      to[d] = value;
+    }
+    if (width > depth) to[depth] = 0;
+  }
+}
+
 // A copy of `a` whose neighbours along the depth are neighbours in memory.
 Source dense(const Source& a, int64_t m, int64_t depth) {
   static thread_local std::vector<int16_t> copied;
   const int64_t width = depth + depth % 2;
-  copied.assign(static_cast<size_t>(m * width), 0);
-  for (int64_t i = 0; i < m; ++i) {
-    int16_t* to = copied.data() + i * width;
-    for (int64_t d = 0; d < depth; ++d) to[d] = element(a.data + i * a.row + d * a.step, a.type);
+  copied.resize(static_cast<size_t>(m * width));
+  if (a.type == isa::Type::kI8) {
+    widen_rows<int8_t>(a, m, depth, width, copied.data());
+  } else {
+    widen_rows<int16_t>(a, m, depth, width, copied.data());
   }
   return {reinterpret_cast<const uint8_t*>(copied.data()), isa::Type::kI16, width * bytes_of(isa::Type::kI16),
           bytes_of(isa::Type::kI16)};

@@ -13,6 +13,8 @@ namespace nmc {
 
 namespace {
 
+constexpr size_t kFewBreakpoints = 3;  // whose segments fit registers beside the values
+
 bool portable_requantise(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
                          int64_t count, int64_t* results) {
   bool fits = true;
@@ -66,6 +68,13 @@ void portable_segments(const Segment* segments, const int64_t* addresses, int64_
     const int64_t half = (int64_t{1} << segment.shift) >> 1;
     values[i] = (segment.slope * values[i] + segment.intercept + half) >> segment.shift;
   }
+}
+
+void portable_few_segments(const Segment* segments, const int32_t* breakpoints, size_t comparisons, int64_t count,
+                           int64_t* values) {
+  int64_t addresses[kPiece];
+  portable_compared(values, count, breakpoints, comparisons, addresses);
+  portable_segments(segments, addresses, count, values);
 }
 
 #if defined(__x86_64__)
@@ -130,24 +139,53 @@ __attribute__((target("avx2"))) void wide_saturate(int64_t* values, int64_t coun
   portable_saturate(values + i, count - i, maximum);
 }
 
+// Four values become what their segments make of them; of a segment, its slope is below its shift.
+__attribute__((target("avx2"))) inline __m256i on_segments(__m256i values, __m256i intercept, __m256i slope) {
+  const __m256i shift = _mm256_srli_epi64(slope, 32);
+  const __m256i half = _mm256_srli_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), shift), 1);
+  const __m256i product = _mm256_mul_epi32(slope, values);
+  return shift_right(_mm256_add_epi64(_mm256_add_epi64(product, intercept), half), shift);
+}
+
 // A segment is two numbers of 64 bits: its intercept, and its slope below its shift.
 __attribute__((target("avx2"))) void wide_segments(const Segment* segments, const int64_t* addresses, int64_t count,
                                                    int64_t* values) {
   static_assert(sizeof(Segment) == 16);
   const auto* numbers = reinterpret_cast<const long long*>(segments);
-  const __m256i one = _mm256_set1_epi64x(1);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256i address = _mm256_slli_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(addresses + i)), 1);
     const __m256i intercept = _mm256_i64gather_epi64(numbers, address, 8);
     const __m256i slope = _mm256_i64gather_epi64(numbers + 1, address, 8);
-    const __m256i shift = _mm256_srli_epi64(slope, 32);
-    const __m256i half = _mm256_srli_epi64(_mm256_sllv_epi64(one, shift), 1);
     auto* place = reinterpret_cast<__m256i*>(values + i);
-    const __m256i product = _mm256_mul_epi32(slope, _mm256_loadu_si256(place));
-    _mm256_storeu_si256(place, shift_right(_mm256_add_epi64(_mm256_add_epi64(product, intercept), half), shift));
+    _mm256_storeu_si256(place, on_segments(_mm256_loadu_si256(place), intercept, slope));
   }
   portable_segments(segments, addresses + i, count - i, values + i);
+}
+
+// The segments stay in registers, where reading each value's would take most of the time.
+__attribute__((target("avx2"))) void wide_few_segments(const Segment* segments, const int32_t* breakpoints,
+                                                       size_t comparisons, int64_t count, int64_t* values) {
+  const auto* numbers = reinterpret_cast<const long long*>(segments);
+  __m256i below[kFewBreakpoints], intercepts[kFewBreakpoints + 1], slopes[kFewBreakpoints + 1];
+  for (size_t s = 0; s <= comparisons; ++s) {
+    intercepts[s] = _mm256_set1_epi64x(numbers[2 * s]);
+    slopes[s] = _mm256_set1_epi64x(numbers[2 * s + 1]);
+    if (s < comparisons) below[s] = _mm256_set1_epi64x(int64_t{breakpoints[s]} - 1);
+  }
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    auto* place = reinterpret_cast<__m256i*>(values + i);
+    const __m256i four = _mm256_loadu_si256(place);
+    __m256i intercept = intercepts[0], slope = slopes[0];
+    for (size_t b = 0; b < comparisons; ++b) {
+      const __m256i beyond = _mm256_cmpgt_epi64(four, below[b]);
+      intercept = _mm256_blendv_epi8(intercept, intercepts[b + 1], beyond);
+      slope = _mm256_blendv_epi8(slope, slopes[b + 1], beyond);
+    }
+    _mm256_storeu_si256(place, on_segments(four, intercept, slope));
+  }
+  portable_few_segments(segments, breakpoints, comparisons, count - i, values + i);
 }
 
 const bool wide = __builtin_cpu_supports("avx2");
@@ -156,6 +194,7 @@ const auto saturate_piece = wide ? wide_saturate : portable_saturate;
 const auto uniform_piece = wide ? wide_uniform : portable_uniform;
 const auto compared_piece = wide ? wide_compared : portable_compared;
 const auto segments_piece = wide ? wide_segments : portable_segments;
+const auto few_segments_piece = wide ? wide_few_segments : portable_few_segments;
 
 #else
 
@@ -164,6 +203,7 @@ const auto saturate_piece = portable_saturate;
 const auto uniform_piece = portable_uniform;
 const auto compared_piece = portable_compared;
 const auto segments_piece = portable_segments;
+const auto few_segments_piece = portable_few_segments;
 
 #endif
 
@@ -179,9 +219,15 @@ void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int
   uniform_piece(values, count, origin, shift, last, addresses);
 }
 
-void compared_addresses(const int64_t* values, int64_t count, const std::vector<int32_t>& breakpoints,
-                        int64_t* addresses) {
-  compared_piece(values, count, breakpoints.data(), breakpoints.size(), addresses);
+void evaluate_between(const Segment* segments, const std::vector<int32_t>& breakpoints, int64_t count,
+                      int64_t* values) {
+  if (breakpoints.size() <= kFewBreakpoints) {
+    few_segments_piece(segments, breakpoints.data(), breakpoints.size(), count, values);
+  } else {
+    int64_t addresses[kPiece];
+    compared_piece(values, count, breakpoints.data(), breakpoints.size(), addresses);
+    segments_piece(segments, addresses, count, values);
+  }
 }
 
 void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {

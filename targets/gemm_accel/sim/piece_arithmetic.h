@@ -26,12 +26,12 @@ struct Segment {
 void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int shift, int64_t last,
                        int64_t* addresses);
 
-// The segments of values between sorted breakpoints: how many are not above them.
-void compared_addresses(const int64_t* values, int64_t count, const std::vector<int32_t>& breakpoints,
-                        int64_t* addresses);
-
 // Each value, of 32 bits, becomes what the segment at its address makes of it.
 void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values);
+
+// The same for the segments between sorted breakpoints: a value's is the one after all that are not above it.
+void evaluate_between(const Segment* segments, const std::vector<int32_t>& breakpoints, int64_t count,
+                      int64_t* values);
 
 // Saturates each value to -maximum - 1 .. maximum.
 void saturate_values(int64_t* values, int64_t count, int64_t maximum);

@@ -124,7 +124,7 @@ void Table::evaluate(int64_t* values, int64_t count) const {
     case Addressing::kOctaveBlocks:
       for (int64_t i = 0; i < count; ++i) addresses[i] = octave_block_address(values[i]);
       break;
-    case Addressing::kBreakpoints: compared_addresses(values, count, breakpoints, addresses); break;
+    case Addressing::kBreakpoints: return evaluate_between(segments.data(), breakpoints, count, values);
   }
   evaluate_segments(segments.data(), addresses, count, values);
 }
