@@ -21,7 +21,8 @@ from nmc.manifest import Fallback
 from nmc.metrics import OutputError, compare
 from nmc.options import Options
 from nmc.packaging import PORTABLE, package_of
-from nmc.text import console, table
+from nmc.summary import fallback_texts
+from nmc.text import console, samples_text, table
 from targets.cpu import build
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _different(reference: Arrays, result: Arrays) -> tuple[str, ...]:
 def print_check(report: CheckReport) -> None:
     """Prints the report as tables on standard output."""
     screen = console()
-    screen.print(f"{report.model}: error against onnxruntime on {report.samples} samples\n")
+    screen.print(f"{report.model}: error against onnxruntime on {samples_text(report.samples)}\n")
     rows = table(("output", "level"), ("max abs", "rmse", "cosine", "SNR dB", "top-1"))
     for output in report.levels[ACCELERATOR]:
         for level, errors in report.levels.items():
@@ -177,8 +178,8 @@ def print_check(report: CheckReport) -> None:
     screen.print(rows)
     verdict = "equals the CPU reference to the bit" if report.bit_exact else "DIFFERS from the CPU reference"
     screen.print(f"The accelerator {verdict}.")
-    for item in report.fallback:
-        screen.print(f"On the CPU: {item.operator} '{item.layer}': {item.reason}")
+    for text in fallback_texts(report.fallback):
+        screen.print(f"On the CPU: {text}")
     if report.layers is not None:
         print_layers(report.layers)
     screen.print(f"{report.cycles:,} simulated cycles, utilisation {report.utilization:.1%}.")

@@ -1,5 +1,6 @@
 """What runs on the host, by name and with the reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tvm import ir, relax
@@ -7,6 +8,22 @@ from tvm import ir, relax
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
 from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of, shape_of
+
+ORDERING = "it orders values by their size, which is no sum of products"
+TRUTH = "something other than arithmetic reads its truth values"
+FINITE = "the accelerator's integers stand for finite numbers alone"
+PLACES = "it computes from the data which elements to move"
+INTEGERS = "integers are the host's bookkeeping"
+OTHER = "it is not an operation of matrix form"
+
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(("topk", "sort", "argsort", "argmax", "argmin", "unique"), ORDERING),
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), TRUTH),
+    **dict.fromkeys(("isnan", "isinf", "isfinite"), FINITE),
+    **dict.fromkeys(("image.grid_sample", "nonzero", "scatter_elements", "scatter_nd", "gather_nd"), PLACES),
+    "astype": "it makes integers or truth values of floats",
+}
+"""Why an operator on floats runs on the host, by its Relax name; the others are just no operations of matrix form."""
 
 HEAVY = frozenset({"relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d", "relax.einsum"})
 
@@ -38,11 +55,9 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
             continue  # nothing is computed for a tensor without elements
         if name in (QUANTISE, DEQUANTISE) or name.startswith(CODEGEN + "_"):
             continue
-        floats = _touches_floats(binding)
-        reason = "it is not an operation of matrix form" if floats else "integers are the host's bookkeeping"
-        found.append(
-            Fallback(layer_of(binding.var), name.removeprefix("relax."), reason, floats, name in HEAVY)
-        )
+        floats, operator = _touches_floats(binding), name.removeprefix("relax.")
+        reason = REASONS.get(operator, OTHER) if floats else INTEGERS
+        found.append(Fallback(layer_of(binding.var), operator, reason, floats, name in HEAVY))
     return tuple(found)
 
 

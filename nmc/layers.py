@@ -27,10 +27,10 @@ MOST_SAMPLES = 4
 """All tensors of a level are held at once, for so many samples."""
 
 
-TABLE, SATURATION, STEP_SIZE, RANGE, EARLIER = "table", "saturation", "step size", "range", "earlier layers"
-CAUSES = (TABLE, SATURATION, STEP_SIZE, RANGE, EARLIER)
+TABLE, SATURATION, STEP_SIZE, RANGE, OPERANDS = "table", "saturation", "step size", "range", "operands"
+CAUSES = (TABLE, SATURATION, STEP_SIZE, RANGE, OPERANDS)
 """Why a layer's result differs. A step is too large for its values either way; `range` says that a few values far beyond
-the others made it so."""
+the others made it so, `operands` that what the layer reads, weights included, differs already."""
 
 OWN_SHARE = 0.5
 """A table whose mean error is this part of a layer's error is its cause."""
@@ -99,7 +99,7 @@ def measure_layers(
         quantised = compare(reference, fixed_point.dequantise(third[place], scale))
         if linearised.rmse > quantised.rmse:
             own = fitted[layer].mean_error if layer in fitted else 0.0
-            cause = TABLE if own >= OWN_SHARE * linearised.rmse else EARLIER
+            cause = TABLE if own >= OWN_SHARE * linearised.rmse else OPERANDS
         else:
             cause = _cause_of_integers(reference, third[place], scale)
         errors.append(LayerError(layer, place, shape_of(tables[layer]), linearised, quantised, cause))
@@ -116,7 +116,7 @@ def _cause_of_integers(reference: np.ndarray, integers: np.ndarray, scale: float
     if saturated >= max(rounded, total - saturated - rounded):
         return SATURATION
     if total - saturated - rounded > rounded:
-        return EARLIER
+        return OPERANDS
     magnitudes = np.abs(wanted[wanted != 0.0])
     return RANGE if magnitudes.size and highest > FAR_BEYOND * np.median(magnitudes) else STEP_SIZE
 

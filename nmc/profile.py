@@ -7,7 +7,7 @@ from typing import Any
 from nmc.manifest import Product
 from nmc.package import Package
 from nmc.programs import NO_COMMANDS
-from nmc.text import bytes_text, console, count_text, table
+from nmc.text import bytes_text, console, count_text, seconds_text, table
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
 from targets.gemm_accel import isa
 
@@ -172,7 +172,7 @@ def print_profile(profile: Profile) -> None:
     screen = console()
     screen.print(rows)
     screen.print(
-        f"\n{profile.cycles:,} simulated cycles, {profile.seconds_at_clock * 1e3:.3g} ms at"
+        f"\n{profile.cycles:,} simulated cycles, {seconds_text(profile.seconds_at_clock)} at"
         f" {profile.clock_hz / 1e6:.0f} MHz; {profile.macs:,} multiply-adds, utilisation"
         f" {profile.utilization:.1%}; DRAM {bytes_text(profile.dram_bytes_read)} read,"
         f" {bytes_text(profile.dram_bytes_written)} written"

@@ -1,16 +1,16 @@
 """The one screen after a compile: what runs where, the tables, the memory needed, the simulated speed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nmc.manifest import Manifest, Offload
+from nmc.manifest import Fallback, Manifest, Offload
 from nmc.package import Package
 from nmc.profile import Profile
-from nmc.text import bytes_text, console
+from nmc.text import bytes_text, console, seconds_text
 
 WORST_TABLES = 3
 LISTED_FALLBACKS = 8
@@ -50,6 +50,9 @@ def print_summary(path: Path, package: Package, profile: Profile) -> None:
             "Everything runs on the CPU through LLVM: the reference that the accelerator is compared with."
         )
         return
+    if not manifest.regions:
+        output.print("\n".join(_offload_lines(manifest)))
+        return
     for line in (
         *_offload_lines(manifest),
         *_table_lines(manifest),
@@ -74,27 +77,31 @@ def describe_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, A
 
 def _offload_lines(manifest: Manifest) -> list[str]:
     offload = manifest.offload
-    lines = [
-        f"  accelerator   {offload.operators_accelerated} of {offload.operators_total} operations,"
-        f" {_share(offload)} of {offload.macs_total:,} multiply-adds"
+    if not offload.operators_total:
+        return ["  accelerator   nothing to compute: the outputs are inputs or constants"]
+    first, *others = fallback_texts(manifest.fallback) or ["nothing"]
+    return [
+        f"  accelerator   {offload.operators_accelerated} of {offload.operators_total} operations, {_products(offload)}",
+        f"  CPU           {first}",
+        *(f"  {'':<13} {text}" for text in others),
     ]
-    if not manifest.fallback:
-        return [*lines, "  CPU           nothing"]
-    # heavy ones first: they are what makes a model slow
-    ordered = sorted(manifest.fallback, key=lambda item: not item.heavy)
-    for index, item in enumerate(ordered[:LISTED_FALLBACKS]):
-        heading = "CPU" if index == 0 else ""
-        weight = " (heavy)" if item.heavy else ""
-        lines.append(f"  {heading:<13} {item.operator} '{item.layer}'{weight}: {item.reason}")
-    if len(ordered) > LISTED_FALLBACKS:
-        lines.append(
-            f"  {'':<13} and {len(ordered) - LISTED_FALLBACKS} more; nmc compile --json lists them all"
-        )
-    return lines
 
 
-def _share(offload: Offload) -> str:
-    return f"{offload.macs_accelerated / offload.macs_total:.1%}" if offload.macs_total else "100.0%"
+def fallback_texts(fallback: Sequence[Fallback]) -> list[str]:
+    """A line for each operator that runs on the CPU, up to LISTED_FALLBACKS: heavy ones first, which make a model slow."""
+    ordered = sorted(fallback, key=lambda item: not item.heavy)
+    lines = [
+        f"{item.operator} '{item.layer}'{' (heavy)' if item.heavy else ''}: {item.reason}"
+        for item in ordered[:LISTED_FALLBACKS]
+    ]
+    left = len(ordered) - len(lines)
+    return [*lines, f"and {left} more; --json lists them all"] if left else lines
+
+
+def _products(offload: Offload) -> str:
+    if not offload.macs_total:
+        return "no multiply-adds"
+    return f"{offload.macs_accelerated / offload.macs_total:.1%} of {offload.macs_total:,} multiply-adds"
 
 
 def _table_lines(manifest: Manifest) -> list[str]:
@@ -131,10 +138,9 @@ def _memory_lines(package: Package, profile: Profile) -> list[str]:
 
 
 def _speed_lines(profile: Profile) -> list[str]:
-    if not profile.cycles:
-        return ["  simulated     no cycles: the model only moves its inputs"]
+    rate = 1.0 / profile.seconds_at_clock
     return [
         f"  simulated     {profile.cycles:,} cycles, utilisation {profile.utilization:.1%};"
-        f" at {profile.clock_hz / 1e6:.0f} MHz {profile.seconds_at_clock * 1e3:.3g} ms,"
-        f" {1.0 / profile.seconds_at_clock:,.1f} inferences/s"
+        f" at {profile.clock_hz / 1e6:.0f} MHz {seconds_text(profile.seconds_at_clock)},"
+        f" {f'{rate:,.0f}' if rate >= 100.0 else f'{rate:.3g}'} inferences/s"
     ]

@@ -35,6 +35,19 @@ def bytes_text(count: int) -> str:
     return f"{count / 1024:.1f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
 
 
+def seconds_text(seconds: float) -> str:
+    """A duration in seconds, ms or µs, to three digits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if seconds * scale >= 1.0:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def samples_text(count: int) -> str:
+    """How many samples there are."""
+    return "1 sample" if count == 1 else f"{count} samples"
+
+
 def count_text(count: int) -> str:
     """A count, in thousands (k) or millions (M) where it is large."""
     if count < 10_000:

@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nmc.compiler import compile_model
-from nmc.layers import EARLIER, RANGE, SATURATION, STEP_SIZE, TABLE, measure_layers
+from nmc.layers import OPERANDS, RANGE, SATURATION, STEP_SIZE, TABLE, measure_layers
 from nmc.options import Options
 
 SHAPE = [1, 4, 16]
@@ -97,5 +97,5 @@ def test_a_layer_without_a_table_lost_what_earlier_layers_did() -> None:
     layers = measure_layers(compilation, [{"x": sample} for sample in samples])
     assert {layer.layer: (layer.place, layer.cause) for layer in layers} == {
         "gate": (0, TABLE),
-        "product": (1, EARLIER),
+        "product": (1, OPERANDS),
     }

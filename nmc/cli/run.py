@@ -46,10 +46,14 @@ def run(
         outputs = executable.run_samples(samples, progress)
         if output is not None:
             write_npz(output, outputs)
-        description = describe_outputs(outputs)
+        description, count = describe_outputs(outputs), len(next(iter(outputs.values())))
     if json:
-        count = len(next(iter(samples.values()), ()))
-        print_json({"samples": count, "output_file": str(output) if output else None, "outputs": description})
+        written = str(output) if output else None
+        print_json({"samples": count, "output_file": written, "outputs": description})
         return
     for name, figures in description.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+    if output is not None:
+        from nmc.text import samples_text
+
+        print(f"{samples_text(count)} written to {output}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nmc.check import ACCELERATOR, CheckReport, error_cells, snr_text
-from nmc.layers import EARLIER, RANGE, SATURATION, STEP_SIZE, TABLE, LayerError
+from nmc.layers import OPERANDS, RANGE, SATURATION, STEP_SIZE, TABLE, LayerError
 from nmc.report.page import Grid, Section, render, write_page
 from nmc.report.style import GRID, INK, legend_above, new_figure, svg
 
@@ -19,7 +19,7 @@ CAUSE_COLOURS = {
     SATURATION: "#c2374e",
     STEP_SIZE: "#2f6db3",
     RANGE: "#7b56b3",
-    EARLIER: "#9aa5b1",
+    OPERANDS: "#9aa5b1",
 }
 MOST_LAYERS = 30
 MOST_NAMES = 60

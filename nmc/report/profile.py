@@ -13,7 +13,7 @@ from nmc.report.occupancy import close_up, occupancy, wasted
 from nmc.report.page import Grid, Section, render, write_page
 from nmc.report.roofline import roofline
 from nmc.report.style import svg
-from nmc.text import bytes_text, count_text
+from nmc.text import bytes_text, count_text, seconds_text
 from nmc.timing import RegionTime
 from targets.gemm_accel.program import Program
 
@@ -82,7 +82,7 @@ def _figures(package: Package, profile: Profile, cells: int) -> list[tuple[str, 
     products, memory = profile.macs * energy["multiply_add"] * 1e-6, moved * energy["dram_byte"] * 1e-6
     return [
         (f"{profile.cycles:,}", "simulated cycles"),
-        (f"{profile.seconds_at_clock * 1e3:.3g} ms", "at this clock"),
+        (seconds_text(profile.seconds_at_clock), "at this clock"),
         (f"{profile.utilization:.1%}", "utilisation of the array"),
         (
             f"{profile.cycles * cells / profile.macs:.2f} ×" if profile.macs else "–",

@@ -68,6 +68,22 @@ def test_the_summary_says_what_runs_where_and_how_fast(nmc, perceptron) -> None:
     assert "simulated" in out and "inferences/s" in out
 
 
+def test_the_summary_of_a_model_that_only_passes_its_input_on_has_no_figures(
+    nmc, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(
+        tmp_path / "same.onnx",
+        [helper.make_node("Identity", ["x"], ["y"], "same")],
+        {"x": [1, 8]},
+        {"y": [1, 8]},
+    )
+    save_samples(tmp_path / "data.npz", x=(1, 8))
+    heading, *rest = nmc("compile", "same.onnx", "--calibrate", "data.npz").out.splitlines()
+    assert heading.startswith("same: compiled for gemm-accel")
+    assert rest == ["  accelerator   nothing to compute: the outputs are inputs or constants"]
+
+
 def test_the_summary_as_json_is_one_object(nmc, perceptron) -> None:
     finished = nmc("compile", "net.onnx", "--calibrate", "data.npz", "--json")
     report = json.loads(finished.out)
