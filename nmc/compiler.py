@@ -16,6 +16,7 @@ from nmc.data import checked_samples
 from nmc.errors import ConfigError, UnsupportedOperatorError
 from nmc.fallback import Fallback, find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
+from nmc.index_limits import with_index_limits
 from nmc.memory import release_freed_memory
 from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products
@@ -90,7 +91,7 @@ def compile_model(
     """Compiles a model; raises an NmcError that names what cannot be compiled."""
     config = load_config(options.config)
     progress("importing the model")
-    imported = import_model(model, shapes=options.shapes, binds=options.binds)
+    imported = with_index_limits(import_model(model, shapes=options.shapes, binds=options.binds))
     release_freed_memory()
     module = imported.module
     made = Compilation(imported, options, config, {"relax": module}, [("import", module)], module)

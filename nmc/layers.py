@@ -28,7 +28,6 @@ MOST_SAMPLES = 4
 
 
 TABLE, SATURATION, STEP_SIZE, RANGE, OPERANDS = "table", "saturation", "step size", "range", "operands"
-CAUSES = (TABLE, SATURATION, STEP_SIZE, RANGE, OPERANDS)
 """Why a layer's result differs. A step is too large for its values either way; `range` says that a few values far beyond
 the others made it so, `operands` that what the layer reads, weights included, differs already."""
 
@@ -50,7 +49,7 @@ class LayerError:
     linearised: OutputError
     quantised: OutputError
     cause: str
-    """Of CAUSES, for the step that lost more."""
+    """Of the five above, for the step that lost more."""
 
     @property
     def step(self) -> str:

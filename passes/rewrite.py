@@ -87,10 +87,6 @@ class Emitter:
         """A constant of the given element type."""
         return relax.const(np.asarray(value, dtype), dtype)
 
-    def add_function(self, function: relax.Function, name: str) -> ir.GlobalVar:
-        """Adds a private function to the module, once for all structurally equal ones."""
-        return self.builder.add_func(function, name)
-
 
 def _nests_calls(argument: relax.Expr) -> bool:
     if isinstance(argument, relax.Tuple):

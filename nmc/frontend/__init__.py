@@ -1,7 +1,7 @@
 """The ONNX frontend: bytes on disk to a static-shaped float Relax module whose values equal onnxruntime's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from nmc.errors import ModelError
 from nmc.frontend.binds import bind_constants
 from nmc.frontend.canonicalise import canonicalise, name_nodes
 from nmc.frontend.graph_importer import GraphImporter
-from nmc.frontend.index_limits import index_limits
 from nmc.frontend.load import load_model
 from nmc.frontend.precision import make_float32
 from nmc.frontend.relax_module import build_module
@@ -33,7 +32,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     index_limit: int | None = None
-    """Of an input whose values are indices: the rows of the smallest table, -rows to rows - 1 being valid."""
+    """Of an input whose values are indices: the rows of the smallest table, -rows to rows - 1 being valid. The compiler
+    finds it out (`nmc.index_limits`)."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,6 @@ def import_model(
     outputs = tuple(
         TensorSpec(output, shape, dtype) for output, (shape, dtype) in zip(names, returned, strict=True)
     )
-    limits = index_limits(module)
-    inputs = tuple(replace(spec, index_limit=limits.get(spec.name)) for spec in inputs)
     nodes = tuple(SourceNode(node.name, node.domain, node.op_type) for node in canonical.graph.node)
     return ImportedModel(module, inputs, outputs, nodes, digest, name)
 

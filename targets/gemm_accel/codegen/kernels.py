@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from targets.gemm_accel.codegen.buffers import BYTES, Buffer
+from targets.gemm_accel.codegen.buffers import Buffer
 from targets.gemm_accel.codegen.nodes import Copy, Depthwise, Elementwise, Gemm, Node
 from targets.gemm_accel.codegen.views import (
     Axis,
@@ -195,11 +195,6 @@ def depthwise_shape(operation: Depthwise) -> tuple[int, int, int, int]:
     batch, channels, *spatial = operation.x.shape
     height, width = operation.window.output_extents(spatial)
     return batch, height, width, channels
-
-
-def value_bytes(kernel: Kernel, value: int) -> int:
-    """Bytes of an element of a value."""
-    return BYTES[kernel.nodes[value].dtype]
 
 
 def buffers_read(kernel: Kernel) -> set[Buffer]:

@@ -1,7 +1,6 @@
 """The moves of matrix form as arithmetic on views. A rule returns None where the result is no view of its
 source."""
 
-import math
 from collections.abc import Callable
 
 from tvm import relax
@@ -78,8 +77,3 @@ def split_parts(call: relax.Call, view: View) -> list[View | None]:
         parts.append(sliced(view, axis, begin, extent))
         begin += extent
     return parts
-
-
-def element_count(call: relax.Call) -> int:
-    """The number of elements of a call's result."""
-    return math.prod(shape_of(call))

@@ -88,11 +88,6 @@ def transfers(
     return result
 
 
-def transfer_count(axis: Axis, start: int, stop: int) -> int:
-    """Into how many boxes a range of an axis falls."""
-    return sum(1 for _ in _boxes(axis, start, stop, 0, len(axis[0].strides) if axis else 1))
-
-
 @dataclass(frozen=True)
 class _Box:
     offset: Vector

@@ -4,12 +4,21 @@ Plain analysis of a module at level 1. An input is followed through casts and mo
 arithmetic makes of it is not.
 """
 
+from dataclasses import replace
 from math import prod
 
 from tvm import ir, relax
 
+from nmc.frontend import ImportedModel
 from passes.matrix_form.moves import REARRANGING
 from passes.rewrite import bindings_of, callee_name, dtype_of, shape_of
+
+
+def with_index_limits(imported: ImportedModel) -> ImportedModel:
+    """The model whose inputs know of how many rows their values are indices."""
+    limits = index_limits(imported.module)
+    inputs = tuple(replace(spec, index_limit=limits.get(spec.name)) for spec in imported.inputs)
+    return replace(imported, inputs=inputs)
 
 
 def index_limits(module: ir.IRModule) -> dict[str, int]:

@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nmc.frontend import import_model
+from nmc.index_limits import with_index_limits
 
 
 def embedding(rows: tuple[int, ...]) -> onnx.ModelProto:
@@ -32,5 +33,5 @@ def embedding(rows: tuple[int, ...]) -> onnx.ModelProto:
 
 
 def test_an_index_into_several_tables_stays_below_the_smallest() -> None:
-    inputs = import_model(embedding((7, 5))).inputs
+    inputs = with_index_limits(import_model(embedding((7, 5)))).inputs
     assert {spec.name: spec.index_limit for spec in inputs} == {"ids": 5, "x": None}
