@@ -34,6 +34,7 @@ from passes.narrow_products import NarrowProducts
 from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import QuantisedTensor, quantise
+from passes.ranges import Ranges, needed_ranges
 from passes.verify_matrix_form import accelerator_functions, verify_matrix_form
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
 from targets.gemm_accel.config import AcceleratorConfig, load_config
@@ -62,6 +63,8 @@ class Compilation:
     tensors: Mapping[str, QuantisedTensor] = field(default_factory=dict)
     """What became at level 3 of each float tensor of level 2, by the name of its variable."""
     fallback: Sequence[Fallback] = ()
+    needed: Ranges = field(default_factory=dict)
+    """Where what reads a tensor tells its values apart, by the name of its variable: elsewhere its integers saturate."""
     regions: Mapping[str, CompiledRegion] = field(default_factory=dict)
     """By symbol; empty for the cpu target."""
     border: Border | None = None
@@ -147,6 +150,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         stages=stages,
         partitioned=matrix_form,
         tables=tuple(tables.values()),
+        needed=needed_ranges(exact, ranges),
         warnings=warnings,
     )
     return made, IntegerPlan(formats, tables, products)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tvm import ir, relax
 
-from nmc.quant.formats import DATA_BITS, WIDE_BITS, TensorFormat, TensorRange
+from nmc.quant.formats import DATA_BITS, WIDE_BITS, TensorFormat
 from nmc.quant.ranges import scale_for
 from passes.dataflow import Dataflow, dataflow_of
 from passes.exact_operands import exact_operands, is_mirror, is_step, unary_of
@@ -47,6 +47,8 @@ class FormatPlan:
 
     flow: Dataflow
     ranges: Ranges
+    reaches: Ranges
+    """The ranges with headroom, as far as it is needed."""
     wide: set[str]
     exact: set[str]
     """The tensors whose scale is a power of two."""
@@ -63,7 +65,12 @@ def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]
     flow, main = dataflow_of(module), module["main"]
     on_grids, terms = grid_formats(flow)
     plan = FormatPlan(
-        flow, effective_ranges(module, ranges), wide_tensors(flow) | terms, exact_operands(module), on_grids
+        flow=flow,
+        ranges=effective_ranges(module, ranges),
+        reaches=effective_ranges(module, ranges, HEADROOM),
+        wide=wide_tensors(flow) | terms,
+        exact=exact_operands(module),
+        on_grids=on_grids,
     )
     for parameter in main.params:
         if dtype_of(parameter) == "float32":
@@ -151,10 +158,10 @@ def _format_of_move(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat
 def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
     """The format that the tensor's own range asks for, with headroom unless nothing can lie beyond it."""
     bits = WIDE_BITS if _is_wide(plan, name) else DATA_BITS
-    span: TensorRange = plan.ranges[name] if name in plan.ranges else TensorRange(-1.0, 1.0)
+    reach = plan.reaches[name].magnitude if name in plan.reaches else HEADROOM
     definition = plan.flow.definitions.get(name)
     applied = None if definition is None else unary_of(plan.flow.module, definition.value)
-    bound = min(span.magnitude * HEADROOM, 3.0e38 if applied is None else applied.bound or 3.0e38, 3.0e38)
+    bound = min(reach, 3.0e38 if applied is None else applied.bound or 3.0e38, 3.0e38)
     if name in plan.exact:
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, TINY) / (2 ** (bits - 1) - 1))), bits)
     if _is_whole(plan, name):

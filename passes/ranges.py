@@ -1,11 +1,13 @@
 """The ranges of a module's tensors: what calibration recorded, read and narrowed by the passes that need it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from tvm import ir, relax
 
+from nmc.pwl.functions import Piece, function_named
 from nmc.quant.formats import TensorRange
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
@@ -28,8 +30,9 @@ ACTIVE_DOMAINS: Mapping[str, TensorRange] = {
     "sigmoid": TensorRange(-12.0, 12.0),
     "tanh": TensorRange(-8.0, 8.0),
     "erf": TensorRange(-4.0, 4.0),
+    "hard_swish": TensorRange(-3.0, FLOAT32_HIGHEST),
 }
-"""Outside these a function is constant to within a 16-bit step, so its argument may saturate there."""
+"""Outside these a smooth function is constant to within a 16-bit step, so its argument may saturate there."""
 
 
 def range_of(expr: relax.Expr, ranges: Ranges) -> TensorRange:
@@ -46,14 +49,19 @@ def range_of(expr: relax.Expr, ranges: Ranges) -> TensorRange:
     return TensorRange(float(finite.min()), float(finite.max()))
 
 
-def effective_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
-    """The ranges cut down to what the consumers of each tensor can tell apart.
+def effective_ranges(module: ir.IRModule, ranges: Ranges, headroom: float = 1.0) -> dict[str, TensorRange]:
+    """The ranges, each end `headroom` times as far from zero, cut down to what the consumers of each tensor can tell apart.
 
     A tensor that only an exponential reads need not represent what underflows, nor the tensors that are added up to it:
-    an attention mask of -3.4e38 then costs the scores no precision. What is cut off saturates.
+    an attention mask of -3.4e38 then costs the scores no precision; nor does one that only a relu6 reads need what is
+    above 6. What is cut off saturates.
     """
     needed = needed_ranges(module, ranges)
-    return {name: cut(span, needed.get(name, EVERYTHING)) for name, span in ranges.items()}
+    return {name: cut(_grown(span, headroom), needed.get(name, EVERYTHING)) for name, span in ranges.items()}
+
+
+def _grown(span: TensorRange, factor: float) -> TensorRange:
+    return _finite(min(span.low, factor * span.low), max(span.high, factor * span.high))
 
 
 def cut(span: TensorRange, need: TensorRange) -> TensorRange:
@@ -113,10 +121,19 @@ def _need_of_argument(
 
 
 def _active_domain(attributes: Mapping[str, Any]) -> TensorRange:
-    function, parameters = str(attributes["function"]), attributes["parameters"]
-    if function == "clip":
-        return TensorRange(float(parameters["lo"]), float(parameters["hi"]))
+    function = str(attributes["function"])
+    pieces, low, high = _continuous_pieces(function, attributes["parameters"]), -math.inf, math.inf
+    if len(pieces) > 1:
+        low = pieces[1][0] if pieces[0][1] == 0.0 else low
+        high = pieces[-1][0] if pieces[-1][1] == 0.0 else high
+        return _finite(low, high)
     return ACTIVE_DOMAINS.get(function, EVERYTHING)
+
+
+def _continuous_pieces(function: str, parameters: Mapping[str, Any]) -> tuple[Piece, ...]:
+    """The pieces of a function that is piecewise linear without a step, else none."""
+    named = function_named(function, {str(name): float(value) for name, value in parameters.items()})
+    return () if named.jumps or named.whole else named.pieces
 
 
 def _need_of_term(name: str, index: int, own: TensorRange, other: TensorRange) -> TensorRange:
