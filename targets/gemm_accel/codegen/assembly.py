@@ -56,17 +56,20 @@ class Matrix:
 
     def access(self, rows: int, columns: int) -> Access:
         """The scratchpad that so many rows and columns lie in."""
+        element = BYTES[self.dtype]
         group, run = self.rows or rows, self.run or columns
-        reach = [
-            (-(-rows // group) - 1) * self.group_pitch,
-            (min(group, rows) - 1) * self.pitch,
-            (-(-columns // run) - 1) * self.run_pitch,
-            (min(run, columns) - 1) * (self.step or BYTES[self.dtype]),
-        ]
-        start = self.address + sum(min(r, 0) for r in reach)
-        return Access(
-            "scratchpad", start, self.address + sum(max(r, 0) for r in reach) + BYTES[self.dtype], False
-        )
+        low = high = 0
+        for steps, stride in (
+            (min(group, rows) - 1, self.pitch),
+            (min(run, columns) - 1, self.step or element),
+            (-(-rows // group) - 1, self.group_pitch),
+            (-(-columns // run) - 1, self.run_pitch),
+        ):
+            if stride < 0:
+                low += steps * stride
+            else:
+                high += steps * stride
+        return Access("scratchpad", self.address + low, self.address + high + element, False)
 
 
 @dataclass
@@ -165,7 +168,7 @@ class Assembly:
             dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
             counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
             command = isa.Store(dram, scratchpad, kind, counts, dram_strides, strides)
-            read = replace(tile_access(transfer.dimensions, scratchpad, kind), writes=False)
+            read = tile_access(transfer.dimensions, scratchpad, kind, writes=False)
             self._add(command, [read, transfer_access(transfer, base, kind.bytes, writable)])
 
     def gemm(self, a: Matrix, b: Matrix, m: int, k: int, n: int, accumulator: int, accumulate: bool) -> None:
@@ -231,7 +234,7 @@ class Assembly:
         else:
             matrix = Matrix(place.address, dtype, place.strides[-2], place.strides[-1])
             destination = isa.Destination(place.address, kind, (0, matrix.pitch), dense_or(matrix.step, kind))
-            accesses.append(replace(matrix.access(rows, columns), writes=True))
+            accesses.append(matrix.access(rows, columns).written())
         command = isa.Drain(accumulator, rows, columns, scale, scale + 8 * scales, destination, int(shared))
         self._add(command, accesses)
 
@@ -252,7 +255,7 @@ class Assembly:
             written = isa.Operand(
                 target.address, target.type, target.pitches, target.step or target.type.bytes
             )
-            accesses.append(replace(operand_access(written, counts), writes=True))
+            accesses.append(operand_access(written, counts).written())
         if operation.table is not None:
             slot = self._table_slot(operation.table)
             accesses.append(Access("table", slot, slot + 1, False))

@@ -69,11 +69,13 @@ def transfer_access(transfer: Transfer, base: int, element_bytes: int, whole: Ac
     return Access("dram", max(first, whole.start), min(stop, whole.stop), whole.writes)
 
 
-def tile_access(dimensions: Sequence[Dimension], scratchpad: int, kind: isa.Type) -> Access:
-    """The scratchpad that a transfer writes from address `scratchpad` on."""
+def tile_access(
+    dimensions: Sequence[Dimension], scratchpad: int, kind: isa.Type, writes: bool = True
+) -> Access:
+    """The scratchpad that a transfer writes, or reads, from address `scratchpad` on."""
     reach = [d.scratchpad_stride * (d.count - 1) for d in dimensions]
     start = scratchpad + sum(min(r, 0) for r in reach)
-    return Access("scratchpad", start, scratchpad + sum(max(r, 0) for r in reach) + kind.bytes, True)
+    return Access("scratchpad", start, scratchpad + sum(max(r, 0) for r in reach) + kind.bytes, writes)
 
 
 def operand(grid: Grid, index: int | None, dtype: str) -> isa.Operand:

@@ -1,5 +1,7 @@
 """Kernels that a depthwise convolution heads: of the mappings the one that is estimated to take less time."""
 
+from functools import lru_cache
+
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.depthwise_block_choice import BlockMapping, choose_blocks
 from targets.gemm_accel.codegen.depthwise_blocks import emit_blocks
@@ -25,11 +27,12 @@ def emit_depthwise(assembly: Assembly, kernel: Kernel, scratchpad: Scratchpad) -
         emit_mac(assembly, kernel, operation, scratchpad, mapping)
 
 
+@lru_cache(maxsize=16)
 def choose_depthwise(
     kernel: Kernel, config: AcceleratorConfig, space: int
 ) -> tuple[float, BlockMapping | Mapping | Shape]:
     """The estimated cycles in `space` bytes of the scratchpad, and the mapping by gemms or the tile by
-    multiply-accumulates that takes so few."""
+    multiply-accumulates that takes so few; remembered, as a kernel is looked at with each of its neighbours."""
     assert kernel.head is not None and isinstance(kernel.head.operation, Depthwise)
     operation = kernel.head.operation
     best: tuple[float, BlockMapping | Mapping | Shape] = choose_mac_tile(kernel, operation, config, space)

@@ -11,8 +11,9 @@ begins and ends at pixels of the image: a row of 7 pixels under a kernel of 5 th
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -95,34 +96,45 @@ def choose_toeplitz(
     kernel: Kernel, operation: Depthwise, config: AcceleratorConfig, limit: int
 ) -> tuple[float, Mapping] | None:
     """The mapping of least estimated cycles among those that fit, with these cycles; None when none fits."""
+    needs = needs_of(kernel)
+
+    def cycles_of(tile: Shape, channel_cycles: float) -> float:
+        return _estimated_cycles(operation, tile, channel_cycles, config)
+
+    return best_mapping(operation, config, needs.bytes, limit, cycles_of)
+
+
+def best_mapping(
+    operation: Depthwise,
+    config: AcceleratorConfig,
+    other_bytes: Callable[[Shape], int],
+    limit: int,
+    cycles_of: Callable[[Shape, float], float],
+) -> tuple[float, Mapping] | None:
+    """The mapping of fewest cycles among those that fit beside `other_bytes` into `limit` bytes; None when none fits.
+
+    `cycles_of` takes a tile and the array's cycles for one of its channels; they are infinite where a tile cannot be.
+    """
     best: tuple[float, Mapping] | None = None
-    for channel_cycles, mapping in toeplitz_mappings(operation, config, needs_of(kernel).bytes, limit):
-        cycles = _estimated_cycles(operation, mapping.tile, channel_cycles, config)
-        if best is None or cycles < best[0]:
+    for tile in candidates(operation, config):
+        if 2 * _patch_bytes(operation, Mapping(tile, tile[2], False)) > limit:
+            continue
+        channel_cycles, mapping = _best_outputs(operation, tile[1], tile[2], config)
+        cycles = cycles_of(tile, channel_cycles)
+        if cycles >= (math.inf if best is None else best[0]):
+            continue
+        mapping = replace(mapping, tile=tile)
+        if _bytes(operation, mapping) + other_bytes(tile) <= limit:
             best = (cycles, mapping)
     return best
 
 
-def toeplitz_mappings(
-    operation: Depthwise, config: AcceleratorConfig, other_bytes: Callable[[Shape], int], limit: int
-) -> Iterator[tuple[float, Mapping]]:
-    """For each tile that fits beside `other_bytes` into `limit` bytes: the array's cycles for one of its channels, and
-    the mapping with which it takes so few."""
-    counts: dict[tuple[int, int], tuple[float, Mapping]] = {}
-    for tile in candidates(operation, config):
-        if 2 * _patch_bytes(operation, Mapping(tile, tile[2], False)) + other_bytes(tile) > limit:
-            continue
-        if tile[1:3] not in counts:
-            counts[tile[1:3]] = _best_outputs(operation, tile, config)
-        channel_cycles, mapping = counts[tile[1:3]]
-        mapping = replace(mapping, tile=tile)
-        if _bytes(operation, mapping) + other_bytes(tile) <= limit:
-            yield channel_cycles, mapping
-
-
-def _best_outputs(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> tuple[float, Mapping]:
-    """The array's cycles for a channel of a tile, and the mapping with which it takes so few."""
-    width = tile[2]
+@lru_cache(maxsize=1024)
+def _best_outputs(
+    operation: Depthwise, rows: int, width: int, config: AcceleratorConfig
+) -> tuple[float, Mapping]:
+    """The array's cycles for a channel of a tile of so many rows and columns, and the mapping with which it takes so few."""
+    tile = (1, rows, width, 1)
     sizes = {balanced(width, pieces) for pieces in range(1, min(width, 4 * config.columns) + 1)}
     mappings = [Mapping(tile, size, through) for size in sorted(sizes) for through in (False, True)]
     if _can_share_padding(operation, tile):
@@ -203,6 +215,7 @@ def _kernel_rows(operation: Depthwise, through_rows: bool) -> int:
     return (window.kernel[0] - 1) * window.dilations[0] + 1 if through_rows else window.kernel[0]
 
 
+@lru_cache(maxsize=64)
 def _phase_columns(operation: Depthwise) -> dict[int, int]:
     """For the first tap of each phase, how many columns its weights have."""
     window, stride = operation.window, operation.window.strides[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -68,6 +69,7 @@ def gemm_cycles(kernel: Kernel, config: AcceleratorConfig, space: int) -> float:
     return pipelined_cycles(*_choose(kernel, config, space))
 
 
+@lru_cache(maxsize=16)
 def _choose(kernel: Kernel, config: AcceleratorConfig, space: int) -> tuple[GemmShape, GemmTile]:
     assert kernel.head is not None and isinstance(kernel.head.operation, Gemm)
     needs, shape = needs_of(kernel), _shape(config, kernel, kernel.head.operation)

@@ -9,6 +9,7 @@ outside the kernel reads it.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from targets.gemm_accel.codegen.buffers import Buffer
 from targets.gemm_accel.codegen.nodes import Copy, Depthwise, Elementwise, Gemm, Node
@@ -54,7 +55,7 @@ class Kernel:
     extents: tuple[int, ...]
     stores: dict[int, tuple[View, ...]]
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes in order; the index of each is the number of its value."""
         heads = () if self.head is None else (self.head,)

@@ -8,7 +8,7 @@ from targets.gemm_accel.codegen.beats import beats_per_element
 from targets.gemm_accel.codegen.buffers import Buffer
 from targets.gemm_accel.codegen.depthwise import choose_depthwise
 from targets.gemm_accel.codegen.depthwise_patches import Shape, patch_extents, tile_count, transfer_cycles
-from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, toeplitz_mappings
+from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, best_mapping
 from targets.gemm_accel.codegen.gemm import gemm_cycles
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Depthwise, Gemm
@@ -124,13 +124,8 @@ class _Estimate:
 
     def best(self) -> tuple[float, Mapping] | None:
         """The fewest cycles, and the mapping of the depthwise convolution that takes them; None when no tile fits."""
-        best: tuple[float, Mapping] | None = None
-        space = self._config.scratchpad_bytes
-        for channel_cycles, mapping in toeplitz_mappings(self._operation, self._config, self._bytes, space):
-            cycles = self._cycles(mapping.tile, channel_cycles)
-            if (best is None or cycles < best[0]) and sums_of(self._separable, mapping.tile, self._config):
-                best = (cycles, mapping)
-        return best
+        config = self._config
+        return best_mapping(self._operation, config, self._bytes, config.scratchpad_bytes, self._cycles)
 
     def _bytes(self, tile: Shape) -> int:
         """The scratchpad for all but the patch, the weights and the scales of the depthwise convolution."""
@@ -148,7 +143,9 @@ class _Estimate:
 
     def _cycles(self, tile: Shape, channel_cycles: float) -> float:
         """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load and the
-        last one's store add."""
+        last one's store add; infinite where there are too few accumulators."""
+        if sums_of(self._separable, tile, self._config) is None:
+            return math.inf
         (_, rows, columns, block), config, channels = tile, self._config, self._channels
         tiles = tile_count(self._operation, (1, rows, columns, channels))
         blocks = math.ceil(channels / block)

@@ -12,6 +12,7 @@ has the value `fill`. That is how padding is part of a view.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class View:
     limits: Vector = ()
     fill: int = 0
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The extent of each axis."""
         return tuple(axis_extent(axis) for axis in self.axes)
@@ -58,7 +59,7 @@ class View:
         """The number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def factors(self) -> Axis:
         """The factors of all axes in order."""
         return tuple(factor for axis in self.axes for factor in axis)
