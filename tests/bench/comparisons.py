@@ -8,7 +8,7 @@ operators and for the products alone, of which the better one counts.
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +57,9 @@ class Row:
     note: str = ""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the table and writes build/bench/comparisons.json."""
-    chosen = parser_of(__doc__, "model", models.NAMES).parse_args().model
+    chosen = parser_of(__doc__, "model", models.NAMES).parse_args(arguments).model
     rows = [row for name in chosen or models.NAMES for row in measure(name)]
     print(table(rows))
     store("comparisons", rows, chosen)

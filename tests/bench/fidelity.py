@@ -1,6 +1,7 @@
 """What all models keep of onnxruntime's results at 16 bits, at 8 bits, and with the compiler's choice between the two:
 `python -m tests.bench.fidelity [MODEL…] [--bits 16|8|auto]`, on the whole test sets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +33,11 @@ class Fidelity:
     bit_exact: bool
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the table and writes build/bench/fidelity.json."""
     parser = parser_of(__doc__, "model", models.NAMES)
     parser.add_argument("--bits", choices=[str(bits) for bits in WIDTHS])
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     widths = [bits for bits in WIDTHS if chosen.bits in (None, str(bits))]
     rows = [measure(name, bits) for bits in widths for name in chosen.model or models.NAMES]
     print(table(rows))

@@ -6,7 +6,7 @@ Piecewise linear functions are exact in both wherever their corners are multiple
 relu6 are of all granularities here.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,13 @@ class Row:
     fitted_cosine: float
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the table and writes build/bench/granularity.json."""
     parser = parser_of(__doc__, "model", models.NAMES)
     parser.add_argument(
         "--exact", action="append", default=[], help="a function that no table replaces; writes no JSON"
     )
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     rows = [row for name in chosen.model or models.NAMES for row in measure(name, chosen.exact)]
     print(table(rows))
     if not chosen.exact:

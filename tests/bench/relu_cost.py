@@ -55,9 +55,9 @@ class Cost:
     separate_microjoules: float
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the table and writes build/bench/relu_cost.json."""
-    chosen = parser_of(__doc__, "model", models.NAMES).parse_args().model
+    chosen = parser_of(__doc__, "model", models.NAMES).parse_args(arguments).model
     rows = [row for name in chosen or models.NAMES for row in measure(name)]
     print(table(rows))
     store("relu_cost", rows, chosen)

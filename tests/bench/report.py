@@ -1,11 +1,13 @@
-"""Gathers what the benchmarks of accuracy have measured into one page: `python -m tests.bench.report`.
+"""One page of all that the benchmarks of accuracy measure: `python -m tests.bench.report [--measure]`.
 
-Reads the JSON that they wrote to build/bench and writes report.html and report.json there. It measures nothing itself, and
-says of each table by which command and when it was measured, and which tables are missing.
+With --measure it runs them all, which takes about an hour on one core; else it reads the JSON that they wrote to
+build/bench. It writes report.html and report.json there, and says of each table by which command and when it was measured,
+and which tables are missing.
 """
 
 import json
-from collections.abc import Callable
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -23,6 +25,7 @@ class Section:
     text: str
     row: Callable[..., Any]
     table: Callable[[Any], str]
+    measure: Callable[[Sequence[str]], None]
 
     @property
     def command(self) -> str:
@@ -39,6 +42,7 @@ SECTIONS = (
         "entry for arguments on each side of the range, where the function goes on along a known line.",
         tables.Row,
         tables.table,
+        tables.main,
     ),
     Section(
         "fidelity",
@@ -46,6 +50,7 @@ SECTIONS = (
         "Whole test sets on the simulated accelerator, against onnxruntime in floats.",
         fidelity.Fidelity,
         fidelity.table,
+        fidelity.main,
     ),
     Section(
         "granularity",
@@ -54,14 +59,16 @@ SECTIONS = (
         "At most 256 chords a table: where a range needs more, the outer two are longer.",
         granularity.Row,
         granularity.table,
+        granularity.main,
     ),
     Section(
         "comparisons",
         "Comparison with other methods",
-        "nmc runs its integers. onnxruntime quantises statically to 8 bits, min-max, its functions in floats. The other "
-        "methods replace functions only and compute everything else in floats, without retraining.",
+        "nmc runs its integers. onnxruntime quantises statically to 16 and 8 bits, min-max, its functions in floats. The "
+        "other methods replace functions only and compute everything else in floats, without retraining.",
         comparisons.Row,
         comparisons.table,
+        comparisons.main,
     ),
     Section(
         "relu_cost",
@@ -70,6 +77,7 @@ SECTIONS = (
         "network in which a unit of its own would compute it at no cost.",
         relu_cost.Cost,
         relu_cost.table,
+        relu_cost.main,
     ),
 )
 
@@ -79,8 +87,13 @@ STYLE = (
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Writes build/bench/report.html and report.json, and prints which tables are missing."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="run all benchmarks of accuracy first")
+    if parser.parse_args(arguments).measure:
+        for section in SECTIONS:
+            section.measure(())
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     measured = {section.name: load(section.name) for section in SECTIONS}
     (DIRECTORY / "report.html").write_text(page(measured))
