@@ -1,33 +1,50 @@
-"""The border of a program that needs no host code: how user tensors become the integers of one region and back."""
+"""When everything of a model runs on the accelerator, the host only converts: what crosses the border, and how.
+
+Found from the host's function, so that a package without host code converts exactly as the host's code would.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tvm import ir, relax
 
 from nmc.frontend import TensorSpec
+from nmc.manifest import Border, BorderTensor
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
+from passes.partition import CODEGEN
 from passes.rewrite import bindings_of, callee_name, constant_value, dtype_of
 
 
-@dataclass(frozen=True)
-class BorderTensor:
-    """A tensor of the user and its integer form; `scale` is None for integers that keep their values."""
+@dataclass
+class _Crossing:
+    """What the variables of `main` hold, as far as it has been followed: inputs on their way in, results on theirs out."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    quantised_dtype: str
-    scale: float | None
+    entering: dict[relax.Var, BorderTensor]
+    leaving: dict[relax.Var, tuple[int, BorderTensor]] = field(default_factory=dict)
+    """With the number of the region's result; the tensor is named when it is known which output it becomes."""
+    region: relax.Call | None = None
 
-
-@dataclass(frozen=True)
-class Border:
-    """A program of one region: what it takes, in the order of its parameters, and what it returns, in order."""
-
-    symbol: str
-    inputs: tuple[BorderTensor, ...]
-    outputs: tuple[BorderTensor, ...]
+    def follow(self, module: ir.IRModule, binding: relax.VarBinding) -> bool:
+        """Whether a binding is the region's call or a conversion beside it, which it then takes note of."""
+        value, variable = binding.value, binding.var
+        kind = callee_name(module, value) if isinstance(value, relax.Call) else ""
+        if kind.startswith(f"{CODEGEN}_") and self.region is None:
+            self.region = value
+            if isinstance(variable.ty, relax.TensorType):
+                self.leaving[variable] = 0, BorderTensor("", dtype_of(variable), None)
+        elif isinstance(value, relax.TupleGetItem) and self.region is not None:
+            self.leaving[variable] = int(value.index), BorderTensor("", dtype_of(variable), None)
+        elif kind == DEQUANTISE and value.args[0] in self.leaving:
+            index, tensor = self.leaving[value.args[0]]
+            self.leaving[variable] = index, BorderTensor("", tensor.dtype, _scalar(value.args[1]))
+        elif kind in (QUANTISE, "relax.astype") and value.args[0] in self.entering and self.region is None:
+            tensor = self.entering[value.args[0]]
+            scale = _scalar(value.args[1]) if kind == QUANTISE else None
+            self.entering[variable] = BorderTensor(tensor.name, dtype_of(variable), scale)
+            return tensor.scale is None
+        else:
+            return False
+        return True
 
 
 def find_border(
@@ -38,52 +55,25 @@ def find_border(
     None when `main` does anything else, so that host code is needed.
     """
     main = module["main"]
-    parameters = {p: (spec, None, spec.dtype) for p, spec in zip(main.params, inputs, strict=True)}
-    sources: dict[relax.Var, tuple[TensorSpec, float | None, str]] = dict(parameters)
-    results: dict[relax.Var, tuple[int, float | None, str]] = {}
-    region: relax.Call | None = None
-    for binding in bindings_of(main):
-        value, variable = binding.value, binding.var
-        if not isinstance(variable, relax.DataflowVar):
-            break
-        kind = callee_name(module, value) if isinstance(value, relax.Call) else ""
-        if kind.startswith("gemm_accel_") and region is None:
-            region = value
-            if isinstance(variable.ty, relax.TensorType):
-                results[variable] = (0, None, dtype_of(variable))
-        elif isinstance(value, relax.TupleGetItem) and region is not None:
-            results[variable] = (int(value.index), None, dtype_of(variable))
-        elif kind == DEQUANTISE and value.args[0] in results:
-            index, _, dtype = results[value.args[0]]
-            results[variable] = (index, _scalar(value.args[1]), dtype)
-        elif kind in (QUANTISE, "relax.astype") and value.args[0] in sources and region is None:
-            spec, scale, _ = sources[value.args[0]]
-            if scale is not None:
-                return None
-            sources[variable] = (
-                spec,
-                _scalar(value.args[1]) if kind == QUANTISE else None,
-                dtype_of(variable),
-            )
-        else:
-            return None
-    if region is None:
+    *inner, returned = bindings_of(main)
+    crossing = _Crossing(
+        {p: BorderTensor(spec.name, spec.dtype, None) for p, spec in zip(main.params, inputs, strict=True)}
+    )
+    if not all(crossing.follow(module, binding) for binding in inner) or crossing.region is None:
         return None
-    returned = bindings_of(main)[-1].value
-    fields = returned.fields if isinstance(returned, relax.Tuple) else [returned]
-    if not all(field in results for field in fields):
-        return None
-    if [results[field][0] for field in fields] != list(range(len(fields))):
+    fields = returned.value.fields if isinstance(returned.value, relax.Tuple) else [returned.value]
+    results = [crossing.leaving.get(item) for item in fields if isinstance(item, relax.Var)]
+    found = [result for result in results if result is not None]
+    if len(found) < len(fields) or [index for index, _ in found] != list(range(len(found))):
         return None
     return Border(
-        str(region.op.name_hint),
-        tuple(_tensor(*sources[argument]) for argument in region.args),
-        tuple(_tensor(spec, *results[field][1:]) for spec, field in zip(outputs, fields, strict=True)),
+        str(crossing.region.op.name_hint),
+        tuple(crossing.entering[argument] for argument in crossing.region.args),
+        tuple(
+            BorderTensor(spec.name, tensor.dtype, tensor.scale)
+            for spec, (_, tensor) in zip(outputs, found, strict=True)
+        ),
     )
-
-
-def _tensor(spec: TensorSpec, scale: float | None, quantised_dtype: str) -> BorderTensor:
-    return BorderTensor(spec.name, spec.shape, spec.dtype, quantised_dtype, scale)
 
 
 def _scalar(expr: relax.Expr) -> float:

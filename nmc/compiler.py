@@ -10,13 +10,14 @@ from tvm import ir
 
 from nmc.argument_counts import ArgumentCounts
 from nmc.blas import one_blas_thread
-from nmc.border import Border, find_border
+from nmc.border import find_border
 from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.data import checked_samples
 from nmc.errors import ConfigError, UnsupportedOperatorError
-from nmc.fallback import Fallback, find_fallback, integer_inputs
+from nmc.fallback import find_fallback, integer_inputs
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.index_limits import with_index_limits
+from nmc.manifest import Border, Fallback
 from nmc.memory import release_freed_memory
 from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products

@@ -1,10 +1,10 @@
 """What runs on the host, by name and with the reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tvm import ir, relax
 
+from nmc.manifest import Fallback
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
 from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of, shape_of
@@ -26,21 +26,6 @@ REASONS: Mapping[str, str] = {
 """Why an operator on floats runs on the host, by its Relax name; the others are just no operations of matrix form."""
 
 HEAVY = frozenset({"relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d", "relax.einsum"})
-
-
-@dataclass(frozen=True)
-class Fallback:
-    """One operator that runs on the host: its layer in the source model, its Relax name, and why."""
-
-    layer: str
-    operator: str
-    reason: str
-    touches_floats: bool
-    """False for bookkeeping on indices and masks."""
-    heavy: bool
-
-    def __str__(self) -> str:
-        return f"{self.operator} of layer '{self.layer}' runs on the CPU: {self.reason}"
 
 
 def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:

@@ -99,12 +99,17 @@ class Fallback:
     """One operator that runs on the CPU, and why."""
 
     layer: str
+    """Of the source model."""
     operator: str
+    """Its name in Relax."""
     reason: str
     touches_floats: bool
     """False for bookkeeping on indices and masks."""
     heavy: bool
     """Whether it holds products, which the CPU takes long for."""
+
+    def __str__(self) -> str:
+        return f"{self.operator} of layer '{self.layer}' runs on the CPU: {self.reason}"
 
 
 @dataclass(frozen=True)

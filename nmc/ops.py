@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
     from nmc.compiler import Compilation
-    from nmc.fallback import Fallback
+    from nmc.manifest import Fallback
     from nmc.options import Options
 
 STORED_TABLE = Path(__file__).with_name("operators.json")

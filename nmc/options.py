@@ -10,7 +10,7 @@ from nmc.quant.clipping import METHODS
 
 TARGETS = ("gemm-accel", "cpu")
 AUTO_BITS = "auto"
-DATA_BITS = (8, 16, AUTO_BITS)
+CHOICES_OF_BITS = (8, 16, AUTO_BITS)
 DEFAULT_MAX_LOSS = 0.004
 
 
@@ -43,7 +43,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise ConfigError(f"unknown target '{self.target}'; choose one of {', '.join(TARGETS)}")
-        if self.bits not in DATA_BITS:
+        if self.bits not in CHOICES_OF_BITS:
             raise ConfigError(f"data of {self.bits} bits is not possible; choose 8, 16 or auto")
         if not 0.0 < self.max_loss <= 1.0:
             raise ConfigError(

@@ -12,7 +12,6 @@ from tvm import ir, relax
 from tvm.target import Target
 
 from nmc import manifest
-from nmc.border import Border, BorderTensor
 from nmc.compiler import Compilation
 from nmc.errors import NmcError
 from nmc.frontend import TensorSpec
@@ -59,7 +58,6 @@ def _manifest(
     from nmc import __version__
 
     on_accelerator = compilation.options.target == "gemm-accel"
-    border = compilation.border if on_accelerator else None
     return manifest.Manifest(
         nmc_version=__version__,
         model=compilation.imported.name,
@@ -69,15 +67,12 @@ def _manifest(
         inputs=_tensors(compilation.inputs),
         outputs=_tensors(compilation.outputs),
         accelerator=_accelerator(compilation) if on_accelerator else None,
-        border=_border(border) if border else None,
+        border=compilation.border if on_accelerator else None,
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
         layers=_layers(compilation),
         products=products_of(compilation.deepest),
         tables=tuple(_table(table) for table in compilation.tables),
-        fallback=tuple(
-            manifest.Fallback(item.layer, item.operator, item.reason, item.touches_floats, item.heavy)
-            for item in compilation.fallback
-        ),
+        fallback=tuple(compilation.fallback),
         offload=_offload(compilation),
         members={},
     )
@@ -87,13 +82,6 @@ def _tensors(specs: Sequence[TensorSpec]) -> tuple[manifest.PackageTensor, ...]:
     return tuple(
         manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype, spec.index_limit) for spec in specs
     )
-
-
-def _border(border: Border) -> manifest.Border:
-    def crossing(tensors: Sequence[BorderTensor]) -> tuple[manifest.BorderTensor, ...]:
-        return tuple(manifest.BorderTensor(t.name, t.quantised_dtype, t.scale) for t in tensors)
-
-    return manifest.Border(border.symbol, crossing(border.inputs), crossing(border.outputs))
 
 
 def _regions(

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and a path that cannot be written is named in one line."""
 
+import os
 import re
 from pathlib import Path
 
@@ -69,3 +70,22 @@ def test_a_directory_is_made_with_those_above_it_unless_a_file_is_in_the_way(tmp
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NmcError, match=re.escape(f"cannot write to the directory '{tmp_path / 'file'}'")):
         make_directory(tmp_path / "file")
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(path, b"new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    assert path.is_fifo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "out.bin")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "out.bin").read_bytes() == b"new"

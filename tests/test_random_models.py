@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from nmc.backend import Prepared
 from nmc.error_bound import error_bounds
-from nmc.fallback import Fallback
+from nmc.manifest import Fallback
 from targets.cpu import build
 from tests.random_models import RandomModel, random_models
 
