@@ -52,12 +52,13 @@ def compile_command(
         from nmc.compiler import compile_model
         from nmc.dump import write_dump
         from nmc.executable import Executable
-        from nmc.memory import release_freed_memory
+        from nmc.memory import collect_rarely, release_freed_memory
         from nmc.packaging import package_of
         from nmc.profile import profile_package
         from nmc.summary import summary_json
         from nmc.timing import times_of
 
+        collect_rarely()
         options = arguments.compile_options(
             target=target,
             shapes=shape,
