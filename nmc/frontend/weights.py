@@ -1,5 +1,6 @@
 """Handles a model apart from its weights, so that tools that copy models copy only the graph."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-SMALL_BYTES = 1024
-"""Initializers up to this size stay in the graph: shapes, axes and scalars that checks and folding look at."""
+SMALL_ELEMENTS = 256
+"""Initializers of so many elements or fewer stay in the graph: shapes, axes and scalars that checks and folding look at."""
 
 
 def graph_alone(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -45,7 +46,7 @@ def large_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_type != TensorProto.STRING and tensor.ByteSize() > SMALL_BYTES
+    return tensor.data_type != TensorProto.STRING and math.prod(tensor.dims) > SMALL_ELEMENTS
 
 
 def _copy_fields(source: Any, target: Any, but: str) -> None:
