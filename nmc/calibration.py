@@ -9,7 +9,7 @@ from nmc.errors import CalibrationError
 from nmc.quant.formats import MINUS_INFINITY, TensorRange
 from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
-from passes.rewrite import bindings_of, callee_name, dtype_of
+from passes.rewrite import LAYER_SEPARATOR, bindings_of, callee_name, dtype_of
 from targets.cpu import interpret
 from targets.cpu.interpreter import Observer
 
@@ -37,12 +37,12 @@ def collect_ranges(
     module: ir.IRModule,
     samples: Iterable[Sequence[np.ndarray]],
     observer: Observer = lambda _name, _array: None,
+    source: str = "the samples",
 ) -> dict[str, TensorRange]:
     """The range of each float tensor of `main`, by variable name, over all samples.
 
-    Each sample holds one array a parameter; `observer` is shown every tensor, too.
-    Raises CalibrationError when there is no sample, or when a tensor takes a
-    value that is not a number.
+    Each sample holds one array a parameter; `observer` is shown every tensor, too. Raises CalibrationError when there is
+    no sample, or when a tensor takes a value that is not a number, on what `source` names.
     """
     main = module["main"]
     measured = {b.var.name for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)}
@@ -52,7 +52,7 @@ def collect_ranges(
     def observe(name: str, array: np.ndarray) -> None:
         observer(name, array)
         if array.size and (name in measured or name in inputs):
-            seen = _range_in(name, array)
+            seen = _range_in(name, array, source)
             ranges[name] = ranges[name].union(seen) if name in ranges else seen
 
     prepared = interpret(module)
@@ -65,10 +65,11 @@ def collect_ranges(
     return _with_range_keeping(main, ranges)
 
 
-def _range_in(name: str, array: np.ndarray) -> TensorRange:
+def _range_in(name: str, array: np.ndarray, source: str) -> TensorRange:
     low, high = float(np.min(array)), float(np.max(array))
     if np.isnan(low) or np.isnan(high):
-        raise CalibrationError(f"tensor '{name}' is not a number on the calibration data; check the inputs")
+        layer = name.split(LAYER_SEPARATOR)[0]
+        raise CalibrationError(f"layer '{layer}': its result is not a number everywhere on {source}")
     masked = low < MINUS_INFINITY < high
     return TensorRange(
         max(low, -FLOAT32_HIGHEST),

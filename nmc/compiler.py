@@ -15,6 +15,7 @@ from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.data import checked_samples
 from nmc.errors import ConfigError, UnsupportedOperatorError
 from nmc.fallback import find_fallback, integer_inputs
+from nmc.finite_weights import require_finite_weights
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.index_limits import with_index_limits
 from nmc.manifest import Border, Fallback
@@ -45,6 +46,10 @@ Progress = Callable[[str], None]
 AIM = 0.125
 """The error of a table, in steps of a 16-bit result, below which further entries are not worth loading: rounding the result
 adds half a step, and eighths of one in several tables stay far below that together."""
+
+SAMPLES = "the calibration data; check its values"
+SYNTHETIC = "synthetic inputs, which stand in for calibration data; give --calibrate DATA.npz"
+"""What a model is calibrated on, and what to do where that does not go well."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     options, stages = made.options, list(made.stages)
     progress("lowering to matrix form")
     exact = lower(made.imported.module, stages)
+    require_finite_weights(exact, made.imported.operators)
     progress("calibrating")
     samples, warnings = calibration_samples(made.imported, options)
     narrow, operands, arguments = options.bits != 16, OperandStatistics(exact), ArgumentCounts(exact)
@@ -131,7 +137,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         if narrow:
             operands.observe(name, array)
 
-    ranges = collect_ranges(exact, samples, observe)
+    ranges = collect_ranges(exact, samples, observe, SAMPLES if options.calibration else SYNTHETIC)
     exact, ranges = expand_maximum(*fold_waves(*expand_rounding(*bound_masks(exact, ranges))))
     formats = plan_formats(exact, ranges)
     products: NarrowProducts = {}

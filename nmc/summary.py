@@ -78,7 +78,7 @@ def describe_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, A
 def _offload_lines(manifest: Manifest) -> list[str]:
     offload = manifest.offload
     if not offload.operators_total:
-        return ["  accelerator   nothing to compute: the outputs are inputs or constants"]
+        return ["  accelerator   nothing to compute: the outputs are inputs, perhaps scaled, or constants"]
     first, *others = fallback_texts(manifest.fallback) or ["nothing"]
     return [
         f"  accelerator   {offload.operators_accelerated} of {offload.operators_total} operations, {_products(offload)}",

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from tvm import ir, relax
 
+from nmc.quant.fixed_point import QuantisationError
 from nmc.quant.formats import DATA_BITS, TensorFormat
 from passes.fusible_biases import fusible_biases
 from passes.linearise import FittedTable
@@ -73,7 +74,10 @@ def _visit(state: QuantiserState, binding: relax.VarBinding) -> None:
         return
     if isinstance(value, relax.Call) and name in state.formats and name not in state.integers:
         handler = HANDLERS.get(callee_name(state.module, value))
-        quantity = handler(state, binding, value) if handler is not None else None
+        try:
+            quantity = handler(state, binding, value) if handler is not None else None
+        except QuantisationError as error:
+            raise QuantisationError(f"layer '{layer_of(binding.var)}': {error}") from error
         if quantity is not None:
             state.integers[name] = quantity
             return

@@ -210,7 +210,7 @@ def _common_shift(
     """Integers m, |m| < 2^magnitude_bits, and one shift s, so that m / 2^s is nearest to each ratio."""
     if any(math.isnan(ratio) for ratio in ratios):
         raise QuantisationError(
-            f"the ratio of scales {ratios} is not a number; check the calibration data for NaN"
+            "a ratio of scales is not a number; check the model's constants for infinities and NaN"
         )
     largest = (1 << magnitude_bits) - 1
     greatest = max(abs(ratio) for ratio in ratios)

@@ -5,6 +5,7 @@ import json
 import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ def load_config(name: str) -> AcceleratorConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from None
-    return config_from(values)
+    try:
+        return config_from(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def config_from(values: dict[str, Any]) -> AcceleratorConfig:
@@ -129,6 +133,9 @@ def config_from(values: dict[str, Any]) -> AcceleratorConfig:
     known_energy = {field.name for field in fields(EnergyPerOperation)}
     unknown = [*(set(values) - known), *(f"energy.{key}" for key in set(energy) - known_energy)]
     if unknown:
-        raise ConfigError(f"unknown key {sorted(unknown)[0]}; the keys are {', '.join(sorted(known))}")
+        keys = sorted(known - {"energy"}) + sorted(f"energy.{key}" for key in known_energy)
+        near = get_close_matches(sorted(unknown)[0], keys, 1)
+        guess = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
+        raise ConfigError(f"unknown key {sorted(unknown)[0]}; {guess}")
     numbers = {key: value for key, value in values.items() if key != "energy"}
     return AcceleratorConfig(**numbers, energy=EnergyPerOperation(**energy))

@@ -96,6 +96,30 @@ def test_a_calibration_file_with_nan_is_refused(compile_model, tmp_path) -> None
     assert_refused(compile_model("m.onnx", "--calibrate", "d.npz"), "'x' holds nan at [1, 0, 5]")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_their_layer(compile_model, tmp_path, value) -> None:
+    weights = np.full((8, 2), value, np.float32)
+    save(
+        tmp_path / "m.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "dense")],
+        {"x": [1, 8]},
+        {"y": [1, 2]},
+        w=weights,
+    )
+    assert_refused(compile_model("m.onnx"), "MatMul 'dense'", f"weights hold {value}")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [((), "synthetic inputs"), (("--calibrate", "d.npz"), "calibration data")]
+)
+def test_a_result_that_is_not_a_number_names_its_layer_and_the_data(
+    compile_model, tmp_path, options, says
+) -> None:
+    save(tmp_path / "m.onnx", [helper.make_node("Log", ["x"], ["y"], "log")], {"x": [1, 8]}, {"y": [1, 8]})
+    np.savez(tmp_path / "d.npz", x=np.full((1, 1, 8), -1, np.float32))
+    assert_refused(compile_model("m.onnx", *options), "layer 'log'", says)
+
+
 @pytest.mark.parametrize("name", ["absent.npz", "m.onnx"])
 def test_a_calibration_file_that_is_none_is_named(compile_model, tmp_path, name) -> None:
     save_perceptron(tmp_path / "m.onnx")
@@ -123,13 +147,14 @@ def test_an_unsupported_operator_is_named_with_its_node(compile_model, tmp_path)
         ("clock_megahertz = 'fast'", "clock_megahertz is 'fast'"),
         ("scratchpad_bytes = 64", "scratchpad_bytes is 64"),
         ("wheels = 4", "wheels"),
+        ("colums = 4", "did you mean columns?"),
         ("rows =", "array.toml"),
     ],
 )
 def test_an_impossible_array_is_refused_by_its_setting(compile_model, tmp_path, setting, says) -> None:
     save_perceptron(tmp_path / "m.onnx")
     (tmp_path / "array.toml").write_text(setting + "\n")
-    assert_refused(compile_model("m.onnx", "--config", "array.toml"), says)
+    assert_refused(compile_model("m.onnx", "--config", "array.toml"), "array.toml", says)
 
 
 def test_an_unknown_preset_is_named(compile_model, tmp_path) -> None:

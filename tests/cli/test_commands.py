@@ -81,7 +81,9 @@ def test_the_summary_of_a_model_that_only_passes_its_input_on_has_no_figures(
     save_samples(tmp_path / "data.npz", x=(1, 8))
     heading, *rest = nmc("compile", "same.onnx", "--calibrate", "data.npz").out.splitlines()
     assert heading.startswith("same: compiled for gemm-accel")
-    assert rest == ["  accelerator   nothing to compute: the outputs are inputs or constants"]
+    assert rest == [
+        "  accelerator   nothing to compute: the outputs are inputs, perhaps scaled, or constants"
+    ]
 
 
 def test_the_summary_as_json_is_one_object(nmc, perceptron) -> None:

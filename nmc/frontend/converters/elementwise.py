@@ -50,7 +50,6 @@ BINARY: dict[str, Operator] = {
     "BitwiseAnd": relax.op.bitwise_and,
     "BitwiseOr": relax.op.bitwise_or,
     "BitwiseXor": relax.op.bitwise_xor,
-    "Div": relax.op.divide,
     "Equal": relax.op.equal,
     "Greater": relax.op.greater,
     "GreaterOrEqual": relax.op.greater_equal,
@@ -109,6 +108,17 @@ def _old_broadcast(emitter: Emitter, node: Node) -> Value:
 
 CONVERTERS.update({("", name): _unary(operator) for name, operator in UNARY.items()})
 CONVERTERS.update({("", name): _binary(operator) for name, operator in BINARY.items()})
+
+
+@converts("Div")
+def _div(emitter: Emitter, node: Node) -> Sequence[Value]:
+    divisor = _old_broadcast(emitter, node)
+    if isinstance(divisor, np.ndarray) and not divisor.all():
+        if divisor.dtype.kind != "f":
+            raise ConversionError("divides integers by zero")
+        with np.errstate(divide="ignore"):  # TVM builds no division by the constant zero, which floats allow
+            return [emitter.call(relax.op.multiply, node.tensor(0), 1 / divisor)]
+    return [emitter.call(relax.op.divide, node.tensor(0), divisor)]
 
 
 @converts(*VARIADIC)

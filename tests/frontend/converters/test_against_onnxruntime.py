@@ -272,3 +272,10 @@ def test_quantise_and_dequantise_by_channel(agrees_with_onnxruntime: Check) -> N
     agrees_with_onnxruntime("QuantizeLinear", [floats(2, 3, 4) * 20], {1: scale, 2: zero}, axis=1)
     integers = rng.integers(-128, 127, (2, 3, 4)).astype(np.int8)
     agrees_with_onnxruntime("DequantizeLinear", [integers], {1: scale, 2: zero}, axis=1)
+
+
+@pytest.mark.parametrize(
+    "divisor", [np.zeros((), np.float32), np.array([0, -0.0, 2], np.float32)], ids=["one", "some"]
+)
+def test_division_by_the_constant_zero(agrees_with_onnxruntime: Check, divisor: np.ndarray) -> None:
+    agrees_with_onnxruntime("Div", [np.array([-1, 3, 0.5], np.float32)], {1: divisor})
