@@ -9,10 +9,12 @@ from tvm import ir, relax
 
 from nmc.pwl.functions import Piece, function_named
 from nmc.quant.formats import TensorRange
+from passes.dataflow import dataflow_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
 from passes.matrix_form.unary import UNARY
 from passes.rewrite import bindings_of, callee_attributes, callee_name, constant_value
+from passes.wide_tensors import is_excess
 
 Ranges = Mapping[str, TensorRange]
 """By variable name."""
@@ -50,18 +52,25 @@ def range_of(expr: relax.Expr, ranges: Ranges) -> TensorRange:
 
 
 def effective_ranges(module: ir.IRModule, ranges: Ranges, headroom: float = 1.0) -> dict[str, TensorRange]:
-    """The ranges, each end `headroom` times as far from zero, cut down to what the consumers of each tensor can tell apart.
+    """The ranges, each end `headroom` times as far from zero, cut down to what the consumers of each tensor can tell apart,
+    with headroom too where that is no exact end.
 
     A tensor that only an exponential reads need not represent what underflows, nor the tensors that are added up to it:
     an attention mask of -3.4e38 then costs the scores no precision; nor does one that only a relu6 reads need what is
     above 6. What is cut off saturates.
     """
-    needed = needed_ranges(module, ranges)
-    return {name: cut(_grown(span, headroom), needed.get(name, EVERYTHING)) for name, span in ranges.items()}
+    grown = {name: _grown(span, headroom) for name, span in ranges.items()}
+    needed = needed_ranges(module, grown, headroom)
+    return {name: cut(span, needed.get(name, EVERYTHING)) for name, span in grown.items()}
 
 
 def _grown(span: TensorRange, factor: float) -> TensorRange:
-    return _finite(min(span.low, factor * span.low), max(span.high, factor * span.high))
+    """The range with each end so many times as far from zero, where it is not there yet."""
+    if factor == 1.0:
+        return span
+    low, ordinary = (max(min(x, factor * x), -FLOAT32_HIGHEST) for x in (span.low, span.lowest_ordinary))
+    high = min(max(span.high, factor * span.high), FLOAT32_HIGHEST)
+    return TensorRange(low, high, ordinary if ordinary > low else None)
 
 
 def cut(span: TensorRange, need: TensorRange) -> TensorRange:
@@ -73,9 +82,10 @@ def cut(span: TensorRange, need: TensorRange) -> TensorRange:
 EVERYTHING = TensorRange(-FLOAT32_HIGHEST, FLOAT32_HIGHEST)
 
 
-def needed_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]:
-    """For each variable, the interval outside which no consumer needs to tell values apart."""
-    main = module["main"]
+def needed_ranges(module: ir.IRModule, ranges: Ranges, headroom: float = 1.0) -> dict[str, TensorRange]:
+    """For each variable, the interval outside which no consumer needs to tell values apart; ACTIVE_DOMAINS reach
+    `headroom` times as far."""
+    main, flow = module["main"], dataflow_of(module)
     needed: dict[str, TensorRange] = {}
 
     def require(expr: relax.Expr, need: TensorRange) -> None:
@@ -91,9 +101,16 @@ def needed_ranges(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorRange]
         if not isinstance(value, relax.Call):
             require(value, EVERYTHING if isinstance(value, relax.TupleGetItem) else own)
             continue
+        if is_excess(flow, binding):
+            # that of a maximum may exceed what calibration saw as far as the larger of the two differs from the other
+            require(value.args[0], EVERYTHING)
+            continue
         for index, argument in enumerate(value.args):
             result = ranges.get(binding.var.name, EVERYTHING)
-            require(argument, _need_of_argument(module, value, index, own, result, ranges))
+            if callee_name(module, value) == UNARY:
+                require(argument, _active_domain(callee_attributes(module, value), headroom))
+            else:
+                require(argument, _need_of_argument(module, value, index, own, result, ranges))
     return needed
 
 
@@ -101,8 +118,6 @@ def _need_of_argument(
     module: ir.IRModule, call: relax.Call, index: int, own: TensorRange, result: TensorRange, ranges: Ranges
 ) -> TensorRange:
     name = callee_name(module, call)
-    if name == UNARY:
-        return _active_domain(callee_attributes(module, call))
     if name in MOVES or name == IM2COL:
         return own
     if name == "relax.maximum":
@@ -120,14 +135,14 @@ def _need_of_argument(
     return EVERYTHING
 
 
-def _active_domain(attributes: Mapping[str, Any]) -> TensorRange:
+def _active_domain(attributes: Mapping[str, Any], headroom: float) -> TensorRange:
     function = str(attributes["function"])
     pieces, low, high = _continuous_pieces(function, attributes["parameters"]), -math.inf, math.inf
     if len(pieces) > 1:
         low = pieces[1][0] if pieces[0][1] == 0.0 else low
         high = pieces[-1][0] if pieces[-1][1] == 0.0 else high
         return _finite(low, high)
-    return ACTIVE_DOMAINS.get(function, EVERYTHING)
+    return _grown(ACTIVE_DOMAINS.get(function, EVERYTHING), headroom)
 
 
 def _continuous_pieces(function: str, parameters: Mapping[str, Any]) -> tuple[Piece, ...]:

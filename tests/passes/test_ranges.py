@@ -7,6 +7,7 @@ from nmc.quant.formats import TensorRange
 from passes.formats import plan_formats
 from passes.matrix_form.unary import unary
 from passes.ranges import effective_ranges
+from passes.rewrite import Emitter
 from tests.passes.support import build_module
 
 SEEN = TensorRange(-70.0, 90.0)
@@ -52,6 +53,8 @@ def test_steps_need_everything(function: str) -> None:
 def test_headroom_does_not_reach_beyond_what_is_needed() -> None:
     assert needed("relu", 2.0) == TensorRange(0.0, 180.0)
     assert needed("relu6", 2.0) == TensorRange(0.0, 6.0)
+    # a smooth function is only nearly flat
+    assert needed("tanh", 2.0) == TensorRange(-16.0, 16.0)
     form = plan_formats(scaled_and_applied("relu6"), {"y": SEEN})["y"]
     # a square is wide
     assert form.scale * form.highest == pytest.approx(6.0)
@@ -65,3 +68,11 @@ def test_what_two_read_is_needed_where_one_needs_it() -> None:
         (3,),
     )
     assert effective_ranges(module, {"x0": SEEN})["x0"] == TensorRange(-8.0, 8.0)
+
+
+def test_the_difference_in_a_maximum_is_needed_whole() -> None:
+    def maximum(emitter: Emitter, a: relax.Var, b: relax.Var) -> relax.Expr:
+        excess = emitter.emit(unary(emitter, emitter.emit(relax.op.subtract(a, b)), "relu"))
+        return relax.op.add(b, excess)
+
+    assert effective_ranges(build_module(maximum, (3,), (3,)), {"y": SEEN})["y"] == SEEN
