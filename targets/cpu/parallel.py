@@ -24,6 +24,9 @@ def ParallelLoops(module: ir.IRModule, _context: tvm.transform.PassContext) -> i
 
 def _parallel(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """The function with its outer loops fused and run in parallel, or as it is where it has no such nest."""
+    # what TVM writes by hand, such as a scatter, is one opaque block with a name of its own
+    if getattr(function.body.block, "name_hint", "") != "root":
+        return function
     schedule = s_tir.Schedule(function)
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     if len(blocks) != 1 or any(

@@ -29,6 +29,18 @@ def test_a_reduction_stays_as_it_is() -> None:
     assert str(ParallelLoops(legal)) == str(legal)
 
 
+def test_a_scatter_which_is_one_opaque_block_stays_as_it_is() -> None:
+    shape = (64, 1024)
+    module = build_module(
+        lambda emitter, x, i, y: relax.op.scatter_elements(x, i, y, axis=0, reduction="add"),
+        shape,
+        (shape, "int64"),
+        shape,
+    )
+    legal = relax.transform.LegalizeOps()(module)
+    assert str(ParallelLoops(legal)) == str(legal)
+
+
 def test_what_runs_in_parallel_has_the_same_values() -> None:
     shape = (3, 64, 301)
     a, b = random_array(*shape, seed=1), random_array(*shape, seed=2)
