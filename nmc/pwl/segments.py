@@ -63,7 +63,7 @@ class Problem:
         return below, above
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """Lines in ascending order of x, the extents they hold on, and what addresses them.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,35 +34,21 @@ Histogram = tuple[ArrayLike, ArrayLike]
 """(counts [n], ascending edges [n+1]) of the values that the input took in calibration."""
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table(Segments):
     """A function's line segments: value = slopes[i] * x + intercepts[i] with i = address(x), in float64.
 
-    Entries ascend with x. `boundaries` [entries-1] separate consecutive entries, a boundary belonging to the
-    entry above it. `left` and `right` are the extents on which each entry's line was fitted (infinite where
-    it holds for good). `lo` and `hi` are the fitted range, over which `max_error` and `mean_error` are
-    measured; `seen_error` is the largest one where arguments are expected.
+    `lo` and `hi` are the fitted range, over which `max_error` and `mean_error` are measured; `seen_error` is the largest
+    one where arguments are expected.
     """
 
     function: Function
-    addressing: str
     mode: str
     lo: float
     hi: float
-    boundaries: FloatArray
-    slopes: FloatArray
-    intercepts: FloatArray
-    left: FloatArray
-    right: FloatArray
     max_error: float
     mean_error: float
     seen_error: float
-    origin: float = 0.0
-    width: float = 0.0
-    e_min: int = 0
-    mantissa_bits: int = 0
-    signed: bool = False
-    blocks: tuple[tuple[int, int], ...] = ()
     input_step: float | None = None
     input_bits: int = 16
 
@@ -223,29 +209,21 @@ def _line_rule(mode: str, density: Callable[[FloatArray], FloatArray] | None) ->
 
 
 def _table(problem: Problem, segments: Segments, errors: Errors) -> Table:
-    arrays = {
-        name: getattr(segments, name) for name in ("boundaries", "slopes", "intercepts", "left", "right")
-    }
-    for array in arrays.values():
-        array.setflags(write=False)
+    parts = {part.name: getattr(segments, part.name) for part in fields(segments)}
+    for part in parts.values():
+        if isinstance(part, np.ndarray):
+            part.setflags(write=False)
     return Table(
+        **parts,
         function=problem.function,
-        addressing=segments.addressing,
         mode=problem.mode,
         lo=problem.lo,
         hi=problem.hi,
         max_error=errors.maximum,
         mean_error=errors.mean,
         seen_error=errors.seen,
-        origin=segments.origin,
-        width=segments.width,
-        e_min=segments.e_min,
-        mantissa_bits=segments.mantissa_bits,
-        signed=segments.signed,
-        blocks=segments.blocks,
         input_step=problem.input_step,
         input_bits=problem.input_bits,
-        **arrays,
     )
 
 
