@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nmc.cycle_shares import cycles_of_layers
 from nmc.manifest import Product
 from nmc.package import Package
 from nmc.programs import NO_COMMANDS
@@ -17,7 +18,7 @@ LATENCY = "latency"
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One layer of the model. Layers overlap: a layer's cycles are those by which it moves the end."""
+    """One layer of the model. Layers overlap: which of them a cycle belongs to, `nmc.cycle_shares` says."""
 
     name: str
     op: str
@@ -100,17 +101,15 @@ def _works(times: Sequence[RegionTime]) -> list[_Work]:
     """The work of each layer, in order of appearance; cycles add up to those of all regions."""
     works: dict[str, _Work] = {}
     for time in times:
-        latest, heads = 0, fused_layers(time.commands)
+        heads = fused_layers(time.commands)
         for item in time.commands:
             name = heads.get(item.layer, item.layer)
             work = works.setdefault(name, _Work(name))
             work.fused |= {item.layer: None}
-            work.cycles += max(0, item.end - latest)
-            latest = max(latest, item.end)
             work.dram_bytes += item.dram_bytes
             work.busy[item.unit] += item.busy
-        if time.commands:
-            works[name].cycles += time.cycles - latest
+        for name, cycles in cycles_of_layers(time.commands, time.cycles, heads).items():
+            works[name].cycles += cycles
     return list(works.values())
 
 
@@ -138,14 +137,12 @@ def _macs_of_layers(products: Sequence[Product]) -> dict[str, int]:
 
 def _layer(work: _Work, operators: Mapping[str, str], macs: int, cells: int) -> LayerProfile:
     unit = max(work.busy, key=lambda name: work.busy[name])
-    # beside other layers a layer can keep the array busy for longer than it moves the end
-    span = max(work.cycles, work.busy[ARRAY])
     return LayerProfile(
         name=work.name,
         op=" + ".join(filter(None, (operators.get(name, "") for name in work.fused))),
         cycles=work.cycles,
         macs=macs,
-        utilization=macs / (cells * span) if span else 0.0,
+        utilization=macs / (cells * work.cycles) if work.cycles else 0.0,
         bound=unit if 2 * work.busy[unit] >= work.cycles else LATENCY,
         busy_cycles=work.busy[unit],
         dram_bytes=work.dram_bytes,

@@ -59,8 +59,8 @@ def profile_page(
         ),
         Section(
             "Cycles by layer",
-            f"The {min(MOST_LAYERS, len(profile.layers))} layers that take longest. Layers overlap: a layer's cycles are "
-            "those by which it moves the end of the work so far.",
+            f"The {min(MOST_LAYERS, len(profile.layers))} layers that take longest. Layers overlap: a cycle belongs to "
+            "the layer that the array works for, else to that of the drain unit, else to that of the DRAM port.",
             svg(cycles_by_layer(profile.layers, cells)),
         ),
         Section(

@@ -38,7 +38,7 @@ class Point:
 
 def points_of(layers: Sequence[LayerProfile]) -> list[Point]:
     """The layers that multiply. None lies above the roof: while a layer keeps a unit busy it cannot be faster than
-    that unit, even if others run at the same time and it moves the end by less."""
+    that unit, even if others run at the same time and most of these cycles are theirs."""
     total = sum(layer.cycles for layer in layers) or 1
     return [
         Point(

@@ -75,7 +75,7 @@ def test_a_layer_with_commands_of_its_own_stays_one() -> None:
     assert (second.name, second.cycles, second.macs) == ("relu", 15, 0)
 
 
-def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once() -> None:
+def test_a_cycle_belongs_to_the_layer_that_the_array_works_for() -> None:
     first, second = layers_of(
         [
             CommandTime(LOAD, "conv", DRAM, 0, 100, 100, 100),
@@ -84,8 +84,29 @@ def test_work_hidden_behind_another_layer_moves_no_end_and_uses_the_array_once()
         100,
         product="relu",
     )
-    assert (first.cycles, first.bound) == (100, DRAM)
-    assert (second.cycles, second.utilization) == (0, 4 * 5 * 6 / (2 * 3 * 40))
+    assert (first.cycles, first.bound) == (60, DRAM)
+    assert (second.cycles, second.utilization) == (40, 4 * 5 * 6 / (2 * 3 * 40))
+
+
+def test_layers_that_take_turns_share_the_cycles_of_their_common_loop() -> None:
+    commands = []
+    for start in range(0, 100, 20):
+        commands.append(CommandTime(GEMM, "conv", ARRAY, start, start + 12, 12, 0))
+        commands.append(CommandTime(ALONE, "relu", ARRAY, start + 12, start + 16, 4, 0))
+        commands.append(CommandTime(STORE, "relu", DRAM, start + 16, start + 20, 4, 8))
+    first, second = layers_of(commands, 100)
+    assert (first.cycles, second.cycles) == (60, 40)
+
+
+def test_a_rest_belongs_to_the_layer_of_what_comes_next_and_the_last_one_to_who_was_last() -> None:
+    first, second = layers_of(
+        [
+            CommandTime(GEMM, "conv", ARRAY, 5, 20, 15, 0),
+            CommandTime(ALONE, "relu", ARRAY, 30, 50, 20, 0),
+        ],
+        64,
+    )
+    assert (first.cycles, second.cycles) == (20, 44)
 
 
 def test_a_layer_that_keeps_no_unit_busy_is_bound_by_latency() -> None:

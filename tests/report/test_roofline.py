@@ -12,7 +12,7 @@ def layer(cycles: int, macs: int, dram_bytes: int, busy_cycles: int) -> LayerPro
 
 
 def test_a_layer_that_overlaps_others_is_not_above_the_roof() -> None:
-    """It moves the end by 10 cycles, but its 3200 bytes keep the port busy for 200."""
+    """Only 10 cycles are its own, but its 3200 bytes keep the port busy for 200."""
     (point,) = points_of([layer(cycles=10, macs=6400, dram_bytes=3200, busy_cycles=200)])
     assert point.rate == min(point.intensity * BYTES_PER_CYCLE, CELLS) == 32.0
 
