@@ -188,13 +188,18 @@ def print_check(report: CheckReport) -> None:
 def print_layers(layers: Sequence[LayerError]) -> None:
     """Prints the signal-to-noise ratio of each layer after each approximating step, the worst layer first."""
     screen = console()
-    screen.print("\nSignal to noise by layer, worst first\n")
-    rows = table(("layer", "lost by", "because of"), ("linearised dB", "quantised dB", "max abs"))
+    screen.print("\nSignal to noise by layer, worst first; own dB: if all that the layer reads were exact\n")
+    rows = table(("layer", "lost by", "because of"), ("linearised dB", "quantised dB", "own dB", "max abs"))
     for layer in layers:
         largest = max(layer.linearised.max_abs, layer.quantised.max_abs)
         ratios = snr_text(layer.linearised), snr_text(layer.quantised)
-        rows.add_row(layer.layer, layer.step, layer.cause, *ratios, f"{largest:.3g}")
+        rows.add_row(layer.layer, layer.step, layer.cause, *ratios, own_text(layer), f"{largest:.3g}")
     screen.print(rows)
+
+
+def own_text(layer: LayerError) -> str:
+    """What a layer's ratio would be if its operands were exact, for people, in decibels."""
+    return "∞" if layer.own_db is None else f"{layer.own_db:.1f}"
 
 
 def snr_text(error: OutputError) -> str:

@@ -9,6 +9,7 @@ others are rounded to a step, and what is left came with the operands. What noth
 as values above 6 before a relu6, is no difference.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ from tvm import ir, relax
 from nmc.compiler import Compilation
 from nmc.metrics import OutputError, compare
 from nmc.quant import fixed_point
+from passes.matrix_form.im2col import IM2COL
+from passes.matrix_form.moves import REARRANGING
 from passes.ranges import EVERYTHING
-from passes.rewrite import bindings_of, dtype_of, layer_of, shape_of, straight_line_body
+from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of, shape_of, straight_line_body
 from targets.cpu import build
 
 Arrays = Mapping[str, np.ndarray]
@@ -50,6 +53,9 @@ class LayerError:
     shape: tuple[int, ...]
     linearised: OutputError
     quantised: OutputError
+    own_db: float | None
+    """The signal-to-noise ratio in decibels if the layer's operands were exact, and integers only rounded and cut its
+    result; None where there is no noise, as of a move."""
     cause: str
     """Of the five above, for the step that lost more."""
 
@@ -74,7 +80,7 @@ def measure_layers(
     """
     levels, lowered = compilation.levels, dict(compilation.stages)["expand_maximum"]
     exact, tables = results_by_layer(lowered), results_by_layer(levels["matrix_form"])
-    integers = {b.var.name: b.var for b in bindings_of(levels["quantised"]["main"])}
+    integers = {b.var.name: b for b in bindings_of(levels["quantised"]["main"])}
     layers = [
         layer
         for layer, variable in tables.items()
@@ -91,7 +97,7 @@ def measure_layers(
     progress("measuring layers: matrix_form")
     second = _run(levels["matrix_form"], [tables[layer] for layer in layers], inputs)
     progress("measuring layers: quantised")
-    third = _run(levels["quantised"], [integers[tensor.variable] for tensor in tensors], inputs)
+    third = _run(levels["quantised"], [integers[tensor.variable].var for tensor in tensors], inputs)
     fitted = {table.layer: table.table for table in compilation.tables}
     errors = []
     for place, layer in enumerate(layers):
@@ -101,28 +107,70 @@ def measure_layers(
             for array in (first[place], second[place], fixed_point.dequantise(third[place], scale))
         )
         linearised, quantised = compare(exact_result, reference), compare(reference, result)
+        moves = _only_moves(levels["quantised"], integers, integers[tensors[place].variable])
+        noise = _noise_of_integers(reference, third[place], scale, moves)
         if linearised.rmse > quantised.rmse:
             own = fitted[layer].mean_error if layer in fitted else 0.0
             cause = TABLE if own >= OWN_SHARE * linearised.rmse else OPERANDS
         else:
-            cause = _cause_of_integers(reference, third[place], scale)
-        errors.append(LayerError(layer, place, shape_of(tables[layer]), linearised, quantised, cause))
+            cause = _cause_of_integers(
+                noise, np.abs(reference / scale), float(np.iinfo(third[place].dtype).max)
+            )
+        shape = shape_of(tables[layer])
+        errors.append(LayerError(layer, place, shape, linearised, quantised, noise.own_db, cause))
     return sorted(errors, key=lambda error: error.snr_db)
 
 
-def _cause_of_integers(reference: np.ndarray, integers: np.ndarray, scale: float) -> str:
-    """Why integers that stand for `reference` in steps of `scale` differ from it."""
+@dataclass(frozen=True)
+class _Noise:
+    """Sums of squares over a layer's result, in steps of its format: of the values, and of what was added to them."""
+
+    signal: float
+    saturated: float
+    rounded: float
+    total: float
+
+    @property
+    def own_db(self) -> float | None:
+        own = self.saturated + self.rounded
+        return 10.0 * math.log10(self.signal / own) if own > 0.0 and self.signal > 0.0 else None
+
+
+def _noise_of_integers(reference: np.ndarray, integers: np.ndarray, scale: float, moves: bool) -> _Noise:
+    """What integers that stand for `reference` in steps of `scale` add to it; a result that only `moves` rounds nothing."""
     highest = float(np.iinfo(integers.dtype).max)
     wanted = reference.astype(np.float64) / scale
     cut = np.where(np.abs(integers) >= highest, wanted - np.clip(wanted, -highest - 1.0, highest), 0.0)
-    saturated, rounded = float((cut**2).sum()), wanted.size / 12.0
-    total = float(((wanted - integers) ** 2).sum())
-    if saturated >= max(rounded, total - saturated - rounded):
+    return _Noise(
+        signal=float((wanted**2).sum()),
+        saturated=0.0 if moves else float((cut**2).sum()),
+        rounded=0.0 if moves else wanted.size / 12.0,
+        total=float(((wanted - integers) ** 2).sum()),
+    )
+
+
+def _only_moves(
+    module: ir.IRModule, bindings: Mapping[str, relax.VarBinding], last: relax.VarBinding
+) -> bool:
+    """Whether a layer of which this is the last of `bindings` does nothing but move what another has computed."""
+    layer, value = layer_of(last.var), last.value
+    while isinstance(value, relax.Call) and callee_name(module, value) in REARRANGING | {IM2COL}:
+        source = bindings.get(getattr(value.args[0], "name", ""))
+        if source is None or layer_of(source.var) != layer:
+            return True
+        value = source.value
+    return False
+
+
+def _cause_of_integers(noise: _Noise, magnitudes: np.ndarray, highest: float) -> str:
+    """Why a layer's integers differ, given the magnitudes of its values in steps of a format that reaches `highest`."""
+    operands = noise.total - noise.saturated - noise.rounded
+    if noise.saturated > 0.0 and noise.saturated >= max(noise.rounded, operands):
         return SATURATION
-    if total - saturated - rounded > rounded:
+    if operands > noise.rounded:
         return OPERANDS
-    magnitudes = np.abs(wanted[wanted != 0.0])
-    return RANGE if magnitudes.size and highest > FAR_BEYOND * np.median(magnitudes) else STEP_SIZE
+    known = magnitudes[magnitudes != 0.0]
+    return RANGE if known.size and highest > FAR_BEYOND * np.median(known) else STEP_SIZE
 
 
 def results_by_layer(module: ir.IRModule) -> dict[str, relax.Var]:

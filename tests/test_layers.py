@@ -99,3 +99,23 @@ def test_a_layer_without_a_table_lost_what_earlier_layers_did() -> None:
         "gate": (0, TABLE),
         "product": (1, OPERANDS),
     }
+
+
+def test_the_noise_of_a_layer_alone_is_that_of_its_rounding_and_a_move_has_none() -> None:
+    """A product of sums far from zero rounds to steps of 2^-15 of twice the largest value: noise is a twelfth of a step²."""
+    generator = np.random.default_rng(2)
+    samples = generator.uniform(0.5, 1.0, (3, *SHAPE)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="product"),
+        helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1], name="turned"),
+        helper.make_node("MatMul", ["b", "v"], ["y"], name="next"),
+    ]
+    weights = {"w": np.eye(16, dtype=np.float32), "v": np.ones((4, 16), np.float32)}
+    model = model_of(nodes, **weights)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 16
+    compilation = compile_model(model, Options(calibration={"x": samples}))
+    layers = {each.layer: each for each in measure_layers(compilation, [{"x": sample} for sample in samples])}
+    product = compilation.tensors["product"].scale
+    expected = 10 * np.log10((samples**2).mean() / (product**2 / 12))
+    np.testing.assert_allclose(layers["product"].own_db, expected, atol=0.01)
+    assert layers["turned"].own_db is None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmc.check import ACCELERATOR, CheckReport, error_cells, snr_text
+from nmc.check import ACCELERATOR, CheckReport, error_cells, own_text, snr_text
 from nmc.layers import OPERANDS, RANGE, SATURATION, STEP_SIZE, TABLE, LayerError
 from nmc.report.page import Grid, Section, render, write_page
 from nmc.report.style import GRID, INK, legend_above, new_figure, svg
@@ -66,11 +66,15 @@ def fidelity_page(report: CheckReport) -> str:
             Section(
                 "The worst layers",
                 "By the smaller of the two ratios, and why: a table that is too coarse, values that saturate, a step that "
-                "is too large for the values, a step made large by a few values far beyond the others (range), or earlier "
-                "layers.",
+                "is too large for the values, a step made large by a few values far beyond the others (range), or operands "
+                "that differ already.",
                 svg(_worst(layers)),
             ),
-            Section("All layers", "Worst first.", table=_layers(layers)),
+            Section(
+                "All layers",
+                "Worst first. Own dB: if all that the layer reads were exact.",
+                table=_layers(layers),
+            ),
         ]
     return render(f"Fidelity of {report.model}", "Every level on the same inputs.", figures, sections)
 
@@ -98,11 +102,16 @@ def _layers(layers: Sequence[LayerError]) -> Grid:
             layer.cause,
             snr_text(layer.linearised),
             snr_text(layer.quantised),
+            own_text(layer),
             f"{max(layer.linearised.max_abs, layer.quantised.max_abs):.3g}",
         ]
         for layer in layers
     ]
-    return Grid(("layer", "lost by", "because of", "linearised dB", "quantised dB", "max abs"), rows, texts=3)
+    return Grid(
+        ("layer", "lost by", "because of", "linearised dB", "quantised dB", "own dB", "max abs"),
+        rows,
+        texts=3,
+    )
 
 
 def _along(layers: Sequence[LayerError]) -> "Figure":
