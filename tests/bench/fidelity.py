@@ -13,6 +13,8 @@ from nmc.options import Options
 from tests.bench.results import markdown, parser_of, store
 
 WIDTHS: tuple[int | str, ...] = (16, 8, "auto")
+EVERYWHERE = np.ones(1)
+"""The mask that leaves no position out."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Fidelity:
     same_top1: float
     smallest_cosine: float
     """Of any vector along the last axis."""
+    smallest_counted_cosine: float
+    """Of any vector but those at positions that an attention mask leaves out."""
     smallest_sample_cosine: float
     """Of the whole output of any sample, without the positions that an attention mask leaves out."""
     bit_exact: bool
@@ -61,6 +65,7 @@ def measure(name: str, bits: int | str) -> Fidelity:
         accelerator=model.metric(report.outputs[ACCELERATOR], model.labels()),
         same_top1=float((expected.argmax(-1) == actual.argmax(-1)).mean()),
         smallest_cosine=smallest_cosine(expected, actual),
+        smallest_counted_cosine=smallest_cosine(expected, actual, counted),
         smallest_sample_cosine=smallest_cosine(flat(expected * counted), flat(actual * counted)),
         bit_exact=report.bit_exact,
     )
@@ -70,7 +75,7 @@ def counted_positions(data: DataSet, output: np.ndarray) -> np.ndarray:
     """The attention mask, where a model has one of the output's positions: [*positions, 1]; else ones."""
     mask = data.get("attention_mask")
     if mask is None or mask.size * output.shape[-1] != output.size:
-        return np.ones(1)
+        return EVERYWHERE
     return mask.reshape(*output.shape[:-1], 1)
 
 
@@ -79,10 +84,11 @@ def flat(array: np.ndarray) -> np.ndarray:
     return array.reshape(len(array), -1)
 
 
-def smallest_cosine(expected: np.ndarray, actual: np.ndarray) -> float:
-    """The smallest cosine over all vectors along the last axis, in float64."""
+def smallest_cosine(expected: np.ndarray, actual: np.ndarray, counted: np.ndarray = EVERYWHERE) -> float:
+    """The smallest cosine over all vectors along the last axis where `counted` is not 0, in float64."""
     a, b = expected.astype(np.float64), actual.astype(np.float64)
-    return float(((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))).min())
+    cosines = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return float(cosines[np.broadcast_to(counted[..., 0] != 0, cosines.shape)].min())
 
 
 def table(rows: list[Fidelity]) -> str:
@@ -96,6 +102,7 @@ def table(rows: list[Fidelity]) -> str:
         "accelerator",
         "same top-1",
         "smallest cosine: vector",
+        "but for padding",
         "sample",
         "bit-exact",
     )
@@ -109,6 +116,7 @@ def table(rows: list[Fidelity]) -> str:
             f"{row.accelerator:.1%}",
             f"{row.same_top1:.1%}",
             f"{row.smallest_cosine:.6f}",
+            f"{row.smallest_counted_cosine:.6f}",
             f"{row.smallest_sample_cosine:.6f}",
             "yes" if row.bit_exact else "NO",
         )
