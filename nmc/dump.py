@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from nmc.errors import PackageError
 from nmc.files import make_directory, write_atomically
+from nmc.manifest import Border, Region
 from nmc.package import Package
 from nmc.programs import NO_COMMANDS, programs_of
+from targets.gemm_accel.program import Program
 
 if TYPE_CHECKING:
     from tvm import ir
@@ -25,11 +27,34 @@ def dump_text(package: Package, layer: str | None = None) -> str:
     regions, programs = package.manifest.regions, programs_of(package)
     if not programs:
         raise PackageError(f"'{package.manifest.model}': {NO_COMMANDS}")
-    texts = {r.symbol: p.listing(layer).rstrip() for r, p in zip(regions, programs, strict=True)}
-    if layer is not None and not any(texts.values()):
+    texts = [program.listing(layer).rstrip() for program in programs]
+    if layer is not None and not any(texts):
         raise PackageError(_unknown_layer(package, layer))
-    # a line that begins with a semicolon is a comment to the assembler
-    return "\n".join(f"; program of {symbol}\n{text}" for symbol, text in texts.items() if text)
+    border = package.manifest.border
+    return "\n".join(
+        f"{_heading(program, region, border)}\n{text}"
+        for region, program, text in zip(regions, programs, texts, strict=True)
+        if text
+    )
+
+
+def _heading(program: Program, region: Region, border: Border | None) -> str:
+    """What lies where in the DRAM of a program, as comments of the assembler; by the user's names where they cross its
+    border.
+    """
+    end = program.constant_bytes + program.arena_bytes
+    lines = [f"program of {region.symbol}"]
+    lines.append(f"DRAM below {program.constant_bytes:#x}: constants; below {end:#x}: the arena")
+    for what, tensors, crossing in (
+        ("input", program.inputs, border.inputs if border else ()),
+        ("output", program.outputs, border.outputs if border else ()),
+    ):
+        names = [user.name for user in crossing] or [tensor.name for tensor in tensors]
+        for name, tensor in zip(names, tensors, strict=True):
+            lines.append(
+                f"{what} {name} at {tensor.dram:#x}: {tensor.type.name.lower()} {list(tensor.shape)}"
+            )
+    return "\n".join(f"; {line}" for line in lines)
 
 
 def _unknown_layer(package: Package, layer: str) -> str:

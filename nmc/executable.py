@@ -10,6 +10,7 @@ import numpy as np
 from nmc.data import checked_inputs
 from nmc.errors import PackageError
 from nmc.manifest import BorderTensor, Manifest, PackageTensor
+from nmc.options import DEFAULT_MAX_LOSS
 from nmc.package import HOST, Package, read_package, write_package
 from nmc.programs import check_accelerator
 from nmc.quant import fixed_point
@@ -171,7 +172,9 @@ def compile(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     binds: Arrays | None = None,
     calibration: Arrays | None = None,
-    bits: int = 16,
+    bits: int | str = 16,
+    max_loss: float = DEFAULT_MAX_LOSS,
+    calibration_method: str = "min-max",
     pwl_segments: int | None = None,
     pwl_granularity: float | None = None,
     pwl_max_error: float | None = None,
@@ -184,7 +187,8 @@ def compile(
 
     `shapes` pins dynamic inputs, `binds` makes inputs constants, `calibration` holds samples by input name,
     [samples, *input shape], that the ranges are measured on (without it: seeded synthetic ones, with a
-    warning). The other options are those of `nmc compile`. Raises NmcError with one line that names what is
+    warning). `bits` is 16, 8 or "auto", which may cost the outputs `max_loss` of their cosine. The other options are those
+    of `nmc compile`. Raises NmcError with one line that names what is
     wrong.
     """
     from nmc.compiler import compile_model
@@ -197,6 +201,8 @@ def compile(
         binds=binds or {},
         calibration=calibration,
         bits=bits,
+        max_loss=max_loss,
+        calibration_method=calibration_method,
         pwl_segments=pwl_segments,
         pwl_granularity=pwl_granularity,
         pwl_max_error=pwl_max_error,

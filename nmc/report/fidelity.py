@@ -67,7 +67,7 @@ def fidelity_page(report: CheckReport) -> str:
                 "The worst layers",
                 "By the smaller of the two ratios, and why: a table that is too coarse, values that saturate, a step that "
                 "is too large for the values, a step made large by a few values far beyond the others (range), or operands "
-                "that differ already.",
+                "that differ already. A mark shows the ratio of the layer's own rounding: the nearer, the more it adds.",
                 svg(_worst(layers)),
             ),
             Section(
@@ -146,6 +146,19 @@ def _worst(layers: Sequence[LayerError]) -> "Figure":
         0.72,
         color=[CAUSE_COLOURS[layer.cause] for layer in shown],
     )
+    reach = 1.3 * max((layer.snr_db for layer in shown), default=1.0)
+    own = [
+        (layer.own_db, place) for place, layer in enumerate(shown) if layer.own_db and layer.own_db <= reach
+    ]
+    axes.plot(
+        *zip(*own, strict=True) if own else ([], []),
+        "|",
+        color=INK,
+        markersize=9,
+        markeredgewidth=1.8,
+        label="own",
+    )
+    axes.set_xlim(0, reach)
     axes.set_yticks(range(len(shown)), [layer.layer for layer in shown], fontsize=8)
     axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
     axes.set_xlabel("signal to noise, dB", color=INK)
@@ -153,5 +166,5 @@ def _worst(layers: Sequence[LayerError]) -> "Figure":
     axes.set_axisbelow(True)
     for cause in dict.fromkeys(layer.cause for layer in reversed(shown)):
         axes.barh(0, 0, color=CAUSE_COLOURS[cause], label=cause)
-    legend_above(axes, len(CAUSE_COLOURS))
+    legend_above(axes, len(CAUSE_COLOURS) + 1)
     return figure

@@ -155,6 +155,14 @@ def test_the_dump_shows_each_command_with_its_layer(nmc, compiled) -> None:
     assert "dense" in nmc("dump", "net.nmc", "--layer", "dense").out
 
 
+def test_the_dump_begins_with_where_the_users_tensors_lie(nmc, compiled) -> None:
+    program, memory, taken, given = nmc("dump", "net.nmc").out.splitlines()[:4]
+    assert program == "; program of gemm_accel_0"
+    assert re.fullmatch(r"; DRAM below 0x\w+: constants; below 0x\w+: the arena", memory)
+    assert re.fullmatch(r"; input x at 0x\w+: i16 \[1, 8\]", taken)
+    assert re.fullmatch(r"; output y at 0x\w+: i(16|32) \[1, 16\]", given)
+
+
 def test_an_unknown_layer_is_answered_with_the_nearest(nmc, compiled) -> None:
     finished = nmc("dump", "net.nmc", "--layer", "dens")
     assert finished.code == 2
