@@ -157,7 +157,7 @@ class Gather(Command):
 
     opcode: ClassVar[int] = 2
     queue: ClassVar[Queue | None] = Queue.LOAD
-    cost: ClassVar[str] = "as LOAD, and the beats that read the indices"
+    cost: ClassVar[str] = "as LOAD, and the beats that read the indices; two latencies, since they come first"
     dram: int = encoded("i64", "the byte of row 0 of the table")
     scratchpad: int = encoded("u32", "the byte where element [0, 0, 0, 0, 0] goes")
     type: Type = encoded("u8", "the element type")
@@ -206,8 +206,7 @@ class Store(Command):
 @dataclass(frozen=True)
 class Gemm(Command):
     """accumulator[m, n] = A[m, k]·B[k, n], or += . A row of B is dense; one of A need not be, and rows may overlap, so that
-    shifted copies of a row of weights take no more room than one of them. The accumulators hold m·n sums, row by row. A of
-    32 bits streams as two halves.
+    shifted copies of a row of weights take no more room than one of them. The accumulators hold m·n sums, row by row.
 
     Rows of A and of B may come in groups, and the columns of A in runs: then A[m, k] lies at a +
     ⌊m / a_rows⌋·a_group_pitch + (m mod a_rows)·a_pitch + ⌊k / a_run⌋·a_run_pitch + (k mod a_run)·a_step, so that the windows
@@ -217,9 +216,7 @@ class Gemm(Command):
 
     opcode: ClassVar[int] = 5
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = (
-        "⌈k/rows⌉·⌈n/columns⌉·max(m, rows) cycles of the array; with A of 32 bits, m counts twice"
-    )
+    cost: ClassVar[str] = "⌈k/rows⌉·⌈n/columns⌉·max(m·passes of A·passes of B, rows) cycles of the array"
     a: int = encoded("u32", "the scratchpad byte of A[0, 0]")
     a_type: Type = encoded("u8", "the type of A: i8, i16 or i32")
     a_pitch: int = encoded("i32", "bytes from one row of A to the next")
@@ -250,9 +247,7 @@ class Mac(Command):
 
     opcode: ClassVar[int] = 6
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = (
-        "outer·rows·⌈columns/array columns⌉ cycles of the array; twice that with an operand of 32 bits"
-    )
+    cost: ClassVar[str] = "outer·rows·⌈columns/array columns⌉·passes of each operand cycles of the array"
     a: Operand = nested("the first factor; not the stream")
     b: Operand = nested("the second factor; not the stream")
     counts: tuple[int, int, int] = encoded("u32", "outer, rows, columns", count=3)

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from targets.gemm_accel import isa
 from targets.gemm_accel.encoding import GROUPS, LAYOUTS, group_type
+from targets.gemm_accel.program import MACHINE_FIELDS, MAGIC
+from targets.gemm_accel.tables import ADDRESSING, HEADER_FIELDS, table_bytes
 
 MANUAL = Path(__file__).parent / "ISA.md"
 TIMING = Path(__file__).parent / "sim" / "timing.h"
 
-INTRODUCTION = """# The accelerator's instruction set
+_TABLE = " ".join((inspect.getdoc(table_bytes) or "").split())
+_TYPES = ", ".join(f"{kind.name.lower()} {kind.value}" for kind in isa.Type)
+_QUEUES = ", ".join(f"{queue.name.lower()} {queue.value}" for queue in isa.Queue)
+_MACHINE = ", ".join(MACHINE_FIELDS)
+_ADDRESSINGS = ", ".join(f"{name} {number}" for name, number in ADDRESSING.items())
+
+INTRODUCTION = f"""# The accelerator's instruction set, version {isa.ISA_VERSION}
 
 Generated from `isa.py` and `sim/timing.h` by `python -m targets.gemm_accel.manual`; do not edit.
 
@@ -35,6 +43,8 @@ whose sums do not.
 
     requantise(a, m, s) = floor((a · m + 2^(s-1)) / 2^s)      round to nearest, ties upward; |a| < 2^47, 17 ≤ s ≤ 62
 
+An operand whose type is wider than the array's `data_bits` passes through it in parts: a type has ⌈bits / data_bits⌉ passes.
+
 A table's segment is found by shift and clip (uniform), by the position of the leading one and the bits after it (octave),
 or by comparison with up to 63 breakpoints. The first two may also find one of up to 32 blocks instead (blocks,
 octave-blocks), whose row in a directory of the slot says where its segments begin, how many bits of the place in the block
@@ -55,6 +65,27 @@ type of the destination, as if it had been stored.
 ## Bytes
 
 A command is its opcode and then its fields in order, little-endian, without padding. A group's fields stand in its place.
+Types are {_TYPES}; queues {_QUEUES}; the address STREAM is {isa.STREAM:#x}, NONE {isa.NONE:#x}.
+
+A program is, one after the other:
+
+- `{MAGIC.decode().rstrip(chr(0))}` and a zero byte, the version of the instruction set (u32), and the SHA-256 of the
+  accelerator's description (32 bytes); the simulator refuses another version
+- of the accelerator, each i64: {_MACHINE}
+- the bytes of constants and of the arena (i64 each)
+- the inputs, then the outputs: their number (u32), and of each its name, DRAM byte (i64), type (u8), rank (u32) and extents
+  (i64 each)
+- the names of layers: their number (u32), and each
+- the number of commands and of their bytes (u32 each), the commands, and for each its layer (u32, the place of a name)
+- the CRC-32 of all that (u32)
+
+A name is its number of bytes (u32) and these, in UTF-8.
+
+## Tables in DRAM
+
+{_TABLE}
+
+The header's fields, in order: {HEADER_FIELDS}. The addressings: {_ADDRESSINGS}.
 """
 
 
@@ -80,7 +111,10 @@ def _section(title: str, cls: type) -> str:
         queue = getattr(cls, "queue", None)
         where = f"the {queue.name.lower()} queue" if queue is not None else "the queue it names"
         where = "no queue" if cls is isa.End else where
-        lines += [f"Runs in {where}; {1 + LAYOUTS[cls].size} bytes. Cost: {cls.cost}.", ""]
+        lines += [
+            f"Runs in {where}; {1 + LAYOUTS[cls].size} {'byte' if LAYOUTS[cls].size == 0 else 'bytes'}. Cost: {cls.cost}.",
+            "",
+        ]
     rows = list(_rows(cls))
     if rows:
         lines += ["| field | encoding | meaning |", "|---|---|---|", *rows, ""]

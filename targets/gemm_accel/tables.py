@@ -7,8 +7,12 @@ import numpy as np
 from nmc.pwl.quantised_table import QuantisedTable
 
 ADDRESSING = {"uniform": 0, "octave": 1, "breakpoints": 2, "blocks": 3, "octave-blocks": 4}
+HEADER_FIELDS = (
+    "addressing u8, signed u8, entries u16, shift u8, mantissa_bits u8, blocks u16, "
+    "origin i64, e_min i32, zero u32 × 3"
+)
 HEADER = struct.Struct("<BBHBBHqiIII")
-"""addressing u8, signed u8, entries u16, shift u8, mantissa_bits u8, blocks u16, origin i64, e_min i32, zero u32 ×3."""
+"""Of HEADER_FIELDS, in this order."""
 INTERCEPT_BITS = 48
 """Of an entry's 64: the others are the slope's."""
 BLOCK = np.dtype([("first", "<u2"), ("segments", "u1"), ("shift", "u1")])
