@@ -57,6 +57,9 @@ def check(
             f"'{data}' is used for calibration too; give --calibrate other samples to measure on unseen data"
         )
     if html is not None:
+        from nmc.report.libraries import require_libraries
+
+        require_libraries()
         require_directory_of(html)
     with working() as progress:
         from nmc.check import check_model

@@ -37,6 +37,10 @@ def profile(
     scalesim: ScaleSim = None,
 ) -> None:
     """Print the simulated cycles of each layer, its utilisation, and what bounds it."""
+    if html is not None:
+        from nmc.report.libraries import require_libraries
+
+        require_libraries()
     for path in filter(None, (html, trace)):
         require_directory_of(path)
     if scalesim is not None:

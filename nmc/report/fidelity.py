@@ -8,6 +8,7 @@ import numpy as np
 
 from nmc.check import ACCELERATOR, CheckReport, error_cells, own_text, snr_text
 from nmc.layers import OPERANDS, RANGE, SATURATION, STEP_SIZE, TABLE, LayerError
+from nmc.report.libraries import require_libraries
 from nmc.report.page import Grid, Section, render, write_page
 from nmc.report.style import GRID, INK, legend_above, new_figure, svg
 
@@ -34,6 +35,7 @@ LEVELS = {
 
 def write_fidelity_page(path: Path, report: CheckReport) -> None:
     """Writes the page of a report that has its layers. Raises NmcError without matplotlib and jinja2."""
+    require_libraries()
     write_page(path, fidelity_page(report))
 
 

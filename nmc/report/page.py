@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmc import __version__
-from nmc.errors import NmcError
 from nmc.files import write_atomically
-from nmc.report.style import MISSING_LIBRARIES
 
 TEMPLATE = "page.html.jinja"
 
@@ -33,11 +31,9 @@ class Section:
 
 
 def render(title: str, subtitle: str, figures: Sequence[tuple[str, str]], sections: Sequence[Section]) -> str:
-    """The page; `figures` are the headline numbers as (number, what it is). Raises NmcError without jinja2."""
-    try:
-        import jinja2
-    except ImportError:
-        raise NmcError(MISSING_LIBRARIES) from None
+    """The page; `figures` are the headline numbers as (number, what it is)."""
+    import jinja2
+
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -8,6 +8,7 @@ from nmc.package import Package
 from nmc.profile import LayerProfile, Profile
 from nmc.programs import NO_COMMANDS
 from nmc.report.bars import MOST_LAYERS, cycles_by_kind, cycles_by_layer
+from nmc.report.libraries import require_libraries
 from nmc.report.memory_map import arena_map, draw, occupied, scratchpad_map, traffic_of
 from nmc.report.occupancy import close_up, occupancy, wasted
 from nmc.report.page import Grid, Section, render, write_page
@@ -28,6 +29,7 @@ def write_profile_page(
 
     Raises NmcError without matplotlib and jinja2.
     """
+    require_libraries()
     write_page(path, profile_page(package, profile, programs, times))
 
 

@@ -3,15 +3,12 @@
 import io
 from typing import TYPE_CHECKING
 
-from nmc.errors import NmcError
 from nmc.timing import ARRAY, DRAIN, DRAM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-MISSING_LIBRARIES = "a report needs matplotlib and jinja2; install them with: pip install matplotlib jinja2"
 
 WIDTH = 10.6
 """Inches: the width of the page."""
@@ -22,11 +19,9 @@ COLOURS = {ARRAY: "#2f6db3", DRAIN: "#e08a1e", DRAM: "#2f9268", "latency": "#9aa
 
 
 def new_figure(height: float, rows: int = 1) -> tuple["Figure", list["Axes"]]:
-    """An empty figure as wide as the page with axes below each other. Raises NmcError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise NmcError(MISSING_LIBRARIES) from None
+    """An empty figure as wide as the page with axes below each other."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     axes = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
     for each in axes:

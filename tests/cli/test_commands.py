@@ -301,6 +301,16 @@ def test_a_profile_is_a_page_of_pictures_that_needs_nothing_else(nmc, compiled) 
     assert (compiled / "second.html").read_text() == page
 
 
+@pytest.mark.parametrize("command", [("check", "net.onnx"), ("profile", "net.nmc")])
+def test_a_page_that_cannot_be_drawn_is_refused_before_the_work(nmc, tmp_path, monkeypatch, command) -> None:
+    monkeypatch.setattr("nmc.report.libraries.find_spec", lambda name: None)
+    finished = nmc(*command, "--html", tmp_path / "page.html")
+    assert finished.code == 2
+    assert finished.complaints[-1] == (
+        "error: a report needs matplotlib and jinja2; install with: pip install matplotlib jinja2"
+    )
+
+
 def test_a_page_for_the_cpu_says_that_there_is_nothing_to_show(nmc, compiled) -> None:
     assert nmc("compile", "net.onnx", "--target", "cpu", "-o", "cpu.nmc").code == 0
     assert nmc("profile", "cpu.nmc", "--html", "cpu.html").code == 0
