@@ -21,6 +21,7 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), TRUTH),
     **dict.fromkeys(("isnan", "isinf", "isfinite"), FINITE),
     **dict.fromkeys(("image.grid_sample", "nonzero", "scatter_elements", "scatter_nd", "gather_nd"), PLACES),
+    "memory.view": "it reads the bits of floats, which integers on the accelerator do not have",
     "astype": "it makes integers or truth values of floats",
 }
 """Why an operator on floats runs on the host, by its Relax name; the others are just no operations of matrix form."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tvm import ir, relax
+from tvm import ir, relax, runtime
 
 LAYER_SEPARATOR = "#"
 
@@ -37,8 +37,11 @@ def dtype_of(expr: relax.Expr) -> str:
 
 
 def constant_value(expr: relax.Expr) -> np.ndarray | None:
-    """The value of a constant expression, or None when the expression is computed."""
-    return expr.value.numpy() if isinstance(expr, ir.GenericConst) else None
+    """The value of a constant tensor, or None for what is computed, and for a constant that is no tensor but a type."""
+    if not isinstance(expr, ir.GenericConst):
+        return None
+    value = expr.value
+    return value.numpy() if isinstance(value, runtime.Tensor) else None
 
 
 @dataclass

@@ -88,7 +88,7 @@ class _Preparation:
     def _expression(self, expr: relax.Expr) -> Callable[[Mapping[relax.Var, Value]], Value]:
         if isinstance(expr, relax.Var):
             return lambda values: values[expr]
-        if isinstance(expr, ir.GenericConst):
+        if isinstance(expr, ir.GenericConst) and isinstance(expr.ty, relax.TensorType):
             constant = _view(expr)
             return lambda _values: constant
         if isinstance(expr, relax.Tuple):

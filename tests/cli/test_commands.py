@@ -229,6 +229,18 @@ def test_an_operator_on_the_cpu_is_named_and_the_rest_is_accelerated(nmc, tmp_pa
     assert report["levels"]["accelerator"]["y"]["cosine"] > 0.9999
 
 
+def test_an_operator_with_a_type_as_argument_is_left_to_the_cpu(nmc, tmp_path) -> None:
+    node = helper.make_node("BitCast", ["x"], ["y"], "bits", to=onnx.TensorProto.INT32)
+    model = onnx.load(save(tmp_path / "m.onnx", [node], {"x": [1, 8]}, {"y": [1, 8]}))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    model.opset_import[0].version, model.ir_version = 26, 11
+    onnx.save(model, tmp_path / "m.onnx")
+    data = save_samples(tmp_path / "d.npz", x=(1, 8))
+    report = json.loads(nmc("check", tmp_path / "m.onnx", "--data", data, "--calibrate", data, "--json").out)
+    assert [item["layer"] for item in report["fallback_ops"]] == ["bits"]
+    assert report["levels"]["accelerator"]["y"]["max_abs"] == 0.0
+
+
 def test_full_offload_can_be_required(nmc, tmp_path) -> None:
     model, data = save_with_fallback(tmp_path / "m.onnx"), save_samples(tmp_path / "d.npz", x=(1, 8))
     finished = nmc("compile", model, "--calibrate", data, "--require-full-offload", "-o", tmp_path / "m.nmc")
