@@ -20,10 +20,11 @@ from nmc.layers import LayerError, measure_layers
 from nmc.manifest import Fallback
 from nmc.metrics import OutputError, compare
 from nmc.options import Options
-from nmc.packaging import PORTABLE, package_of
+from nmc.packaging import package_of
 from nmc.summary import fallback_texts
 from nmc.text import console, samples_text, table
 from targets.cpu import build
+from targets.cpu.processor import package_target
 
 if TYPE_CHECKING:
     import onnx
@@ -134,7 +135,7 @@ def _run_level(
 ) -> dict[str, np.ndarray]:
     progress(f"building level {LEVELS[level]} for the CPU")
     # float operators of the host must round as those of the package do; all else is exact, or only measured
-    target = PORTABLE if compilation.fallback and level == "quantised" else None
+    target = package_target() if compilation.fallback and level == "quantised" else None
     module = build(compilation.levels[level], target)
     names = [tensor.name for tensor in compilation.outputs]
 

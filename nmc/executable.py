@@ -122,6 +122,13 @@ class HostBackend:
         import tvm
         from tvm import relax
 
+        from targets.cpu.processor import missing_features
+
+        if missing := missing_features(package.manifest.host_features):
+            raise PackageError(
+                f"the host code of '{package.manifest.model}' needs {', '.join(missing)}, which this processor has not: "
+                "compile the model here"
+            )
         if package.manifest.accelerator is not None:
             from targets.gemm_accel.runtime import register
 

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 FORMAT = "nmc-package"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised by one whenever an older nmc could misread what a newer one writes."""
 
 
@@ -153,6 +153,8 @@ class Manifest:
     accelerator: Accelerator | None
     border: Border | None
     """Given when the host only converts inputs and outputs; then there is no host.so."""
+    host_features: tuple[str, ...]
+    """What host.so needs of a processor beyond the base of its family."""
     regions: tuple[Region, ...]
     layers: tuple[Layer, ...]
     """The model's layers that anything is left of, in the order in which they run."""

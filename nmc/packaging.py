@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tvm import ir, relax
-from tvm.target import Target
 
 from nmc import manifest
 from nmc.compiler import Compilation
@@ -23,11 +22,9 @@ from passes.matrix_form.gemm import GEMM
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.rewrite import bindings_of, callee_name, layer_of, shape_of
 from targets.cpu.build import machine_code
+from targets.cpu.processor import package_features, package_target
 from targets.gemm_accel import isa
 from targets.gemm_accel.codegen import run_codegen
-
-PORTABLE = Target({"kind": "llvm"})
-"""Host code for any processor of this family: a package runs elsewhere, and with the same result."""
 
 
 def package_of(compilation: Compilation) -> Package:
@@ -68,6 +65,7 @@ def _manifest(
         outputs=_tensors(compilation.outputs),
         accelerator=_accelerator(compilation) if on_accelerator else None,
         border=compilation.border if on_accelerator else None,
+        host_features=package_features() if _has_host_code(compilation) else (),
         regions=_regions(compilation, programs, constants) if on_accelerator else (),
         layers=_layers(compilation),
         products=products_of(compilation.deepest),
@@ -179,17 +177,22 @@ def products_of(module: ir.IRModule) -> tuple[manifest.Product, ...]:
     return tuple(products)
 
 
+def _has_host_code(compilation: Compilation) -> bool:
+    """Whether the host does more than convert what crosses the border of one command stream."""
+    return compilation.options.target == "cpu" or compilation.border is None
+
+
 def _host_library(compilation: Compilation) -> bytes | None:
-    """The shared library of what the host computes, which holds the command streams too; None at a border."""
+    """The shared library of what the host computes, which holds the command streams too; None where that is nothing."""
+    if not _has_host_code(compilation):
+        return None
     if compilation.options.target == "cpu":
         return _library(compilation.deepest)
-    if compilation.border is not None:
-        return None
     return _library(run_codegen(compilation.partitioned, compilation.regions))
 
 
 def _library(module: ir.IRModule) -> bytes:
-    executable = machine_code(module, PORTABLE)
+    executable = machine_code(module, package_target())
     with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
         path = Path(directory) / "host.so"
         try:

@@ -9,6 +9,7 @@ from tvm import ir, relax
 
 from targets.cpu.matmul import ScheduleMatmul
 from targets.cpu.parallel import ParallelLoops
+from targets.cpu.processor import host_target
 from targets.cpu.threads import use_all_processors
 from targets.cpu.transpose import ScheduleTransposes
 
@@ -27,11 +28,6 @@ class CpuModule:
         result = self.machine[function](*arguments)
         outputs = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
         return [output.numpy() for output in outputs]
-
-
-def host_target() -> tvm.target.Target:
-    """The processor this runs on, with its vector instructions."""
-    return tvm.target.Target({"kind": "llvm", "mcpu": str(tvm.target.codegen.llvm_get_system_cpu())})
 
 
 def build(module: ir.IRModule, target: tvm.target.Target | None = None) -> CpuModule:

@@ -40,6 +40,7 @@ def package(host: bytes | None = None) -> Package:
         outputs=(PackageTensor("y", (), "int64"),),
         accelerator=Accelerator(1, "abc", {"rows": 16}),
         border=Border("first", (BorderTensor("x", "int16", 0.5),), (BorderTensor("y", "int32", None),)),
+        host_features=("avx2",),
         regions=(Region("first", 0, 300, 0, 70, 128, 128), Region("second", 300, 100, 70, 30, 64, 32)),
         layers=(Layer("conv", "Conv"), Layer("act", "Gelu")),
         products=(Product("conv", 1, 16, 27, 8),),
@@ -134,7 +135,7 @@ def test_an_unknown_member_is_refused() -> None:
 def test_a_newer_format_says_to_install_a_newer_nmc() -> None:
     content = to_bytes(package())
     manifest = json.dumps({"format": "nmc-package", "format_version": 99, "anything": []}).encode()
-    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 4: install a newer nmc"):
+    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 5: install a newer nmc"):
         from_bytes(rezipped(content, {"manifest.json": manifest}))
 
 

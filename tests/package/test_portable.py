@@ -1,14 +1,20 @@
-"""A package runs where neither onnx nor onnxruntime is installed."""
+"""A package runs where neither onnx nor onnxruntime is installed, and on any processor that has what it needs."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import nmc
+from nmc.errors import PackageError
+from nmc.executable import Executable
+from nmc.package import Package
+from targets.cpu.processor import missing_features
 
 BLOCKED = ("onnx", "onnxruntime")
 
@@ -63,3 +69,18 @@ def test_a_cpu_package_runs_without_onnx_and_onnxruntime(tmp_path: Path) -> None
     nmc.compile(save_gemm(tmp_path / "m.onnx"), "cpu", calibration=data).save(tmp_path / "m.nmc")
     outputs = run_with_blocked(tmp_path / "m.nmc", tmp_path / "out.npz", BLOCKED)
     np.testing.assert_allclose(outputs["y"], np.ones((2, 4)), atol=2**-15)
+
+
+def test_a_cpu_package_needs_what_its_manifest_says_of_a_processor(tmp_path: Path) -> None:
+    data = {"x": np.ones((2, 2, 4), np.float32)}
+    package = nmc.compile(save_gemm(tmp_path / "m.onnx"), "cpu", calibration=data).package
+    assert missing_features(package.manifest.host_features) == []
+    elsewhere = replace(package.manifest, host_features=("fma", "seven-legs"))
+    with pytest.raises(PackageError, match=r"needs seven-legs.*compile the model here"):
+        Executable(Package(elsewhere, package.program, package.constants, package.host))
+
+
+def test_a_package_without_host_code_needs_nothing_of_a_processor(tmp_path: Path) -> None:
+    data = {"x": np.ones((2, 2, 4), np.float32)}
+    package = nmc.compile(save_gemm(tmp_path / "m.onnx"), calibration=data).package
+    assert package.host is None and package.manifest.host_features == ()
