@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nmc.data import checked_inputs
+from nmc.defaults import DEFAULT_MAX_LOSS
 from nmc.errors import PackageError
 from nmc.manifest import BorderTensor, Manifest, PackageTensor
-from nmc.options import DEFAULT_MAX_LOSS
 from nmc.package import HOST, Package, read_package, write_package
 from nmc.programs import check_accelerator
 from nmc.quant import fixed_point

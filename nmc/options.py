@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nmc.defaults import DEFAULT_MAX_LOSS
 from nmc.errors import ConfigError
 from nmc.quant.clipping import METHODS
 
 TARGETS = ("gemm-accel", "cpu")
 AUTO_BITS = "auto"
 CHOICES_OF_BITS = (8, 16, AUTO_BITS)
-DEFAULT_MAX_LOSS = 0.004
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nmc.defaults import DEFAULT_MAX_LOSS
 from nmc.errors import CalibrationError, ModelError, NmcError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def compile_options(
     **plain: Any,
 ) -> "Options":
     """The compiler's options from the command line's text; raises NmcError for what does not parse."""
-    from nmc.options import AUTO_BITS, DEFAULT_MAX_LOSS, Options
+    from nmc.options import AUTO_BITS, Options
 
     if bits != AUTO_BITS and plain.get("max_loss", DEFAULT_MAX_LOSS) != DEFAULT_MAX_LOSS:
         raise NmcError("--max-loss says what automatic bits may lose; give --bits auto with it")

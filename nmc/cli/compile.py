@@ -7,6 +7,7 @@ import typer
 
 from nmc.cli import arguments
 from nmc.cli.console import print_json, working
+from nmc.defaults import DEFAULT_MAX_LOSS
 
 Output = Annotated[
     Path | None,
@@ -30,7 +31,7 @@ def compile_command(
     bind: arguments.Binds = None,
     calibrate: arguments.Calibrate = None,
     bits: arguments.Bits = "16",
-    max_loss: arguments.MaxLoss = 0.004,
+    max_loss: arguments.MaxLoss = DEFAULT_MAX_LOSS,
     calibration_method: arguments.CalibrationMethod = "min-max",
     pwl_segments: arguments.Segments = None,
     pwl_granularity: arguments.Granularity = None,

@@ -59,7 +59,7 @@ def pwl(
     json: arguments.Json = False,
 ) -> None:
     """Fit a piecewise-linear table and report its error; draw it with --plot."""
-    from nmc.files import require_directory_of
+    from nmc.files import require_directory_of, write_atomically
 
     parameters = _parameters(param)
     if sum(value is not None for value in (segments, granularity, max_error)) > 1:
@@ -88,7 +88,7 @@ def pwl(
         )
         if plot is not None:
             progress("drawing")
-            draw(table, plot)
+            write_atomically(plot, draw(table, plot))
     if (table.lo, table.hi) != (low, high):
         warn(
             f"the table is fitted on [{table.lo:.4g}, {table.hi:.4g}], not on all of [{low:.4g}, {high:.4g}]"

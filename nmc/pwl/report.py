@@ -1,5 +1,6 @@
 """Tables for people: a row of figures, and a picture of the function, its segments and the error."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,8 @@ def rows(tables: list[Table | QuantisedTable]) -> list[dict[str, Any]]:
     return sorted((row(table) for table in tables), key=lambda figures: -figures["max_error"])
 
 
-def plot(table: Table, file: str | Path) -> None:
-    """Draw the function with its segments above, and the error of each segment below, into a picture file.
+def plot(table: Table, file: Path) -> bytes:
+    """The content of a picture file: the function with its segments above, and the error of each segment below.
 
     The file's suffix chooses the format (.png, .svg, .pdf). Raises TableError when matplotlib is not
     installed or the suffix is none that it can write.
@@ -59,10 +60,13 @@ def plot(table: Table, file: str | Path) -> None:
         ) from None
     figure = Figure(figsize=(9.0, 6.4), dpi=160, layout="constrained", facecolor="white")
     formats = FigureCanvasAgg(figure).get_supported_filetypes()
-    if Path(file).suffix.lstrip(".").lower() not in formats:
+    kind = file.suffix.lstrip(".").lower()
+    if kind not in formats:
         raise TableError(f"cannot draw into {file}: its suffix must be one of {', '.join(sorted(formats))}")
     draw(table, figure)
-    figure.savefig(file)
+    picture = BytesIO()
+    figure.savefig(picture, format=kind)
+    return picture.getvalue()
 
 
 def draw(table: Table, figure: "Figure") -> None:
