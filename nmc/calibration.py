@@ -55,10 +55,11 @@ def collect_ranges(
             seen = _range_in(name, array, source)
             ranges[name] = ranges[name].union(seen) if name in ranges else seen
 
-    prepared = interpret(module)
+    prepared, count = interpret(module), 0
     for sample in samples:
         prepared.run(sample, observe)
-    if not ranges and measured:
+        count += 1
+    if not count and measured:
         raise CalibrationError(
             "calibration needs at least one sample; give --calibrate a file with one or more"
         )

@@ -117,7 +117,7 @@ class _Analysis:
         value = constant_value(expr)
         if value is None or constant_value(other) is not None:
             return self.operand(expr)
-        form, beside = self._format(name), self.operand(other)
+        form, beside = self.format(name), self.operand(other)
         reach = sum(scale * 2.0 ** (bits - 1) for scale, bits in (form, (beside.scale, beside.bits)))
         return _constant(np.clip(value, -reach, reach))
 
@@ -184,13 +184,14 @@ class _Analysis:
         """The scale of the integers that stand for a variable; 0 where there are none."""
         return self._tensors[name].scale if name in self._tensors else 0.0
 
-    def _format(self, name: str) -> tuple[float, int]:
+    def format(self, name: str) -> tuple[float, int]:
+        """Scale and bits of the integers that stand for a variable; a scale of 0 where there are none."""
         if name not in self._tensors:
             return 0.0, 32
         return self.scale(name), self._bits.get(self._tensors[name].variable, 32)
 
     def _store(self, name: str, centre: Array, spread: Array, rounds: bool) -> None:
-        scale, bits = self._format(name)
+        scale, bits = self.format(name)
         if rounds and scale:
             highest = scale * (2.0 ** (bits - 1) - 1)
             centre = np.clip(centre, -highest, highest)
@@ -326,14 +327,15 @@ Rule = Callable[[_Analysis, Operation], Array]
 
 
 def _padded(analysis: _Analysis, operation: Operation) -> Array:
-    """What is padded with becomes a whole number of the operand's steps."""
+    """What is padded with becomes a whole number of the result's steps, as far as those reach."""
     source, attributes = operation.call.args[0], operation.call.attrs
-    scale = analysis.scale(getattr(source, "name", ""))
+    scale, bits = analysis.format(operation.name)
     spread = analysis.moved(operation.step, operation.call)
     if not scale or str(attributes.pad_mode) != "constant":
         return spread
     widths = np.array([int(width) for width in attributes.pad_width]).reshape(-1, 2)
-    rounding = float(_rounding(np.array(float(attributes.pad_value)), scale))
+    reach = scale * 2.0 ** (bits - 1)
+    rounding = float(_rounding(np.clip(float(attributes.pad_value), -reach, reach), scale))
     padding = np.pad(np.zeros([int(extent) for extent in source.ty.shape]), widths, constant_values=rounding)
     return np.maximum(spread, padding)
 

@@ -15,6 +15,7 @@ from tvm import ir, relax
 
 from nmc.quant.formats import DATA_BITS, WIDE_BITS, TensorFormat
 from nmc.quant.ranges import scale_for
+from passes.cancelling_operands import cancelling_operands
 from passes.dataflow import Dataflow, dataflow_of
 from passes.exact_operands import exact_operands, is_mirror, is_step, unary_of
 from passes.grid_formats import grid_formats
@@ -64,11 +65,12 @@ def plan_formats(module: ir.IRModule, ranges: Ranges) -> dict[str, TensorFormat]
     """
     flow, main = dataflow_of(module), module["main"]
     on_grids, terms = grid_formats(flow)
+    effective = effective_ranges(module, ranges)
     plan = FormatPlan(
         flow=flow,
-        ranges=effective_ranges(module, ranges),
+        ranges=effective,
         reaches=effective_ranges(module, ranges, HEADROOM),
-        wide=wide_tensors(flow) | terms,
+        wide=wide_tensors(flow) | cancelling_operands(flow, effective) | terms,
         exact=exact_operands(module),
         on_grids=on_grids,
     )
@@ -147,12 +149,24 @@ def _narrow_scales(plan: FormatPlan, difference: relax.Call) -> list[float]:
 
 
 def _format_of_move(plan: FormatPlan, binding: relax.VarBinding) -> TensorFormat:
-    """A move keeps its source's format; a concatenation takes the coarsest of its parts'."""
+    """A move keeps its source's format; a concatenation takes the coarsest of its parts', and what is padded with a number
+    beyond its format one that holds as much of that as is needed."""
     sources = [v for v in variables_of(binding.value) if v.name in plan.formats]
     if not sources or constant_value(binding.value.args[0]) is not None:
         return _format_for(plan, binding.var.name)
     formats = [plan.formats[source.name] for source in sources]
-    return max(formats, key=lambda f: (f.bits, f.scale))
+    widest = max(formats, key=lambda f: (f.bits, f.scale))
+    if plan.flow.kind(binding.value) == "relax.nn.pad" and _pads_beyond(binding.value, widest):
+        own = _format_for(plan, binding.var.name)
+        scale = own.scale * 2.0 ** (own.bits - widest.bits)
+        return TensorFormat(max(scale, widest.scale), widest.bits)
+    return widest
+
+
+def _pads_beyond(pad: relax.Call, form: TensorFormat) -> bool:
+    return (
+        str(pad.attrs.pad_mode) == "constant" and abs(float(pad.attrs.pad_value)) > form.scale * form.highest
+    )
 
 
 def _format_for(plan: FormatPlan, name: str) -> TensorFormat:

@@ -98,10 +98,13 @@ def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> Tensor
     """All that the format can hold, on the sides of zero where calibration saw values; not far beyond these.
 
     Where a table's segments go by octaves, it is fitted on what calibration saw: every octave more would halve the
-    segments of the others, and those left over cover octaves beyond the range by themselves.
+    segments of the others, and those left over cover octaves beyond the range by themselves. Where calibration saw nothing
+    but zeros, as of differences between equal scores, it says nothing of the range.
     """
     if octaves and seen.low > 0.0:
         return seen
+    if seen.magnitude == 0.0:
+        return TensorRange(-form.scale * form.highest, form.scale * form.highest)
     bound = min(form.scale * form.highest, HEADROOM * max(seen.magnitude, form.scale))
     return TensorRange(0.0 if seen.low >= 0.0 else -bound, 0.0 if seen.high <= 0.0 else bound)
 

@@ -6,6 +6,7 @@ constants are slices and broadcasts; a move that moves nothing is gone. Integer 
 their moves: they stay on the host.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from tvm import ir, relax
 from passes.definitions import arguments_of, definition
 from passes.float_rules import rewrite_float_calls
 from passes.rewrite import Emitter, Rule, constant_value, shape_of
+from passes.scalars import FINITE_INFINITY
 from passes.views import broadcast, concatenate, gather, permute, repeat, reshape, slice_axis, take
 
 _op = relax.op
@@ -147,9 +149,11 @@ def _pad(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     x, mode = call.args[0], str(call.attrs.pad_mode)
     if shape_of(x) == shape_of(call):
         return x
+    widths = [int(width) for width in call.attrs.pad_width]
+    if mode == "constant" and math.isinf(call.attrs.pad_value):
+        return _op.nn.pad(x, widths, mode, math.copysign(FINITE_INFINITY, call.attrs.pad_value))
     if mode not in REPEATING_PADS:
         return None
-    widths = [int(width) for width in call.attrs.pad_width]
     for axis, (before, after) in enumerate(zip(widths[::2], widths[1::2], strict=True)):
         if before or after:
             x = gather(emitter, x, axis, REPEATING_PADS[mode](np.arange(shape_of(x)[axis]), (before, after)))

@@ -27,7 +27,7 @@ def move(state: QuantiserState, binding: relax.VarBinding, call: relax.Call) -> 
         return Quantity(state.emitter.emit(relax.Call(call.op, [relax.Tuple(parts)], attributes)), form)
     x = state.quantity(call.args[0])
     if name == "relax.nn.pad":
-        return _pad(state, x, call)
+        return _pad(state, state.in_format(call.args[0], form), call)
     if name == "relax.take":
         return _take(state, x, call)
     if name == "relax.split":

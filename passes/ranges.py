@@ -126,7 +126,7 @@ def _need_of_argument(
     if name in ("relax.add", "relax.subtract") and own != EVERYTHING:
         other = call.args[1 - index]
         if not isinstance(other, relax.Var) or other.name in ranges:
-            return _need_of_term(name, index, own, range_of(other, ranges))
+            return _need_of_term(name, index, own, _ordinary(range_of(other, ranges)))
     if name == "relax.multiply" and own != EVERYTHING:
         factor = constant_value(call.args[1 - index])
         # a product with a mask's minus infinity says nothing of its other factor, which must stay exact around zero
@@ -149,6 +149,11 @@ def _continuous_pieces(function: str, parameters: Mapping[str, Any]) -> tuple[Pi
     """The pieces of a function that is piecewise linear without a step, else none."""
     named = function_named(function, {str(name): float(value) for name, value in parameters.items()})
     return () if named.jumps or named.whole else named.pieces
+
+
+def _ordinary(span: TensorRange) -> TensorRange:
+    """A range without stand-ins for minus infinity: beside one of those no other term of a sum matters."""
+    return TensorRange(span.lowest_ordinary, span.high)
 
 
 def _need_of_term(name: str, index: int, own: TensorRange, other: TensorRange) -> TensorRange:

@@ -38,10 +38,16 @@ def test_a_sample_of_the_standards_cases_passes(name: str) -> None:
     "name",
     [
         "attention_3d_causal",
+        "attention_23_boolmask_fullymasked_row_nan_robustness",  # one row of scores is masked whole
+        "attention_3d_transpose_verification",  # all keys are equal: scores differ by zero
         "causal_conv_with_state_kernel_size_one",  # one of its outputs has no elements
         "clip_example",
         "gru_defaults",
+        "l2normalization_axis_0",  # one column is zero
         "logsoftmax_example_1",
+        "reduce_max_empty_set",  # minus infinity
+        "softmax_large_number",  # scores around 10000
+        "split_zero_size_splits_opset18",  # nothing has elements
     ],
 )
 def test_a_sample_of_the_standards_cases_passes_on_the_accelerator(name: str) -> None:

@@ -52,6 +52,11 @@ MODELS = {
         b = DequantizeLinear(a, s, z)
         y = Pad(b, p, c)
     }""",
+    "padding beyond the data": """g (float[4, 8] x) => (float[4, 10] y)
+        <int64[4] p = {0, 1, 0, 1}, float c = {-10000.0}> {
+        z = Pad(x, p, c)
+        y = Softmax<axis = 1>(z)
+    }""",
     "gated": "g (float[4, 8] x) => (float[4, 8] y) { s = Sigmoid(x) m = Mul(x, s) e = Exp(s) y = Add(m, e) }",
 }
 
@@ -75,7 +80,7 @@ def test_no_element_is_further_from_its_exact_value_than_its_bound(name: str) ->
     assert (error <= bound + float_rounding).all()
 
 
-@pytest.mark.parametrize("name", ["relu", "softmax", "gated"])
+@pytest.mark.parametrize("name", ["relu", "softmax", "gated", "padding beyond the data"])
 def test_the_bound_is_a_small_part_of_the_output(name: str) -> None:
     bound, _, expected = bound_and_error(MODELS[name], seed=0)
     assert bound.max() < 0.02 * np.abs(expected).max()

@@ -170,13 +170,11 @@ def _local_response_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
 def _lp_norm(emitter: Emitter, node: Node) -> Sequence[Value]:
     x, power = node.tensor(0), int(node.attributes.get("p", 2))
     axis = int(node.attributes.get("axis", -1)) % len(shape_of(x))
-    if power == 1:
-        norm = emitter.call(relax.op.sum, emitter.call(relax.op.abs, x), axis=[axis], keepdims=True)
-    elif power == 2:
-        total = emitter.call(relax.op.sum, emitter.call(relax.op.multiply, x, x), axis=[axis], keepdims=True)
-        norm = emitter.call(relax.op.sqrt, total)
-    else:
+    if power not in (1, 2):
         raise ConversionError(f"p is {power}; ONNX defines 1 and 2")
-    # The standard gives zero, not a division by zero, where the whole axis is zero.
-    safe = emitter.call(relax.op.where, emitter.call(relax.op.equal, norm, like(x, 0)), like(x, 1), norm)
-    return [emitter.call(relax.op.divide, x, safe)]
+    terms = emitter.call(relax.op.abs, x) if power == 1 else emitter.call(relax.op.multiply, x, x)
+    total = emitter.call(relax.op.sum, terms, axis=[axis], keepdims=True)
+    # The standard gives zero, not a division by zero, where the whole axis is zero: the sum, which integers hold exactly
+    # there, is then replaced, before a root that a table gives roughly.
+    safe = emitter.call(relax.op.where, emitter.call(relax.op.equal, total, like(x, 0)), like(x, 1), total)
+    return [emitter.call(relax.op.divide, x, safe if power == 1 else emitter.call(relax.op.sqrt, safe))]
