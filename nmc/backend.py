@@ -19,6 +19,7 @@ from onnx.backend.base import Backend, BackendRep
 from nmc.compiler import Compilation, compile_model
 from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.executable import Executable
+from nmc.frontend.low_precision import carried
 from nmc.frontend.precision import OTHER_FLOATS
 from nmc.frontend.sequences import element_name, elements, flatten_inputs
 from nmc.frontend.shapes import real_inputs
@@ -147,9 +148,12 @@ class AcceleratorBackend(CpuBackend):
 
 
 def _single_precision(name: str, value: np.ndarray) -> np.ndarray:
-    """Any type of float as float32, which it is everywhere in nmc; raises ModelError where that has no such number."""
+    """Any type of float as float32, which it is everywhere in nmc, and integers of few bits as bytes.
+
+    Raises ModelError for a number beyond float32.
+    """
     if helper.np_dtype_to_tensor_dtype(value.dtype) not in OTHER_FLOATS:
-        return value
+        return carried(value)
     with np.errstate(over="ignore"):
         narrow = value.astype(np.float32)
     if np.any(np.isinf(narrow) & np.isfinite(value)):

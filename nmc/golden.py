@@ -34,13 +34,13 @@ class Golden:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name for one sample; arrays are converted to the types that the model declares."""
         given = dict(inputs) | self._binds
-        feeds = {
-            item.name: np.asarray(given[item.name]).astype(_numpy_type(item.type))
-            for item in self._session.get_inputs()
-            if item.name in given
-        }
         names = [item.name for item in self._session.get_outputs()]
         try:
+            feeds = {
+                item.name: np.asarray(given[item.name]).astype(_numpy_type(item.type))
+                for item in self._session.get_inputs()
+                if item.name in given
+            }
             results = self._session.run(names, feeds)
         except Exception as error:  # as above
             raise ModelError(

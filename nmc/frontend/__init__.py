@@ -15,6 +15,7 @@ from nmc.frontend.binds import bind_constants
 from nmc.frontend.canonicalise import canonicalise, name_nodes
 from nmc.frontend.graph_importer import GraphImporter
 from nmc.frontend.load import load_model
+from nmc.frontend.low_precision import CARRIERS, carried, carrier_of
 from nmc.frontend.precision import make_float32
 from nmc.frontend.relax_module import build_module
 from nmc.frontend.sequences import element_name
@@ -90,6 +91,7 @@ def import_model(
         spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs
     }
     importer = GraphImporter(canonical)
+    importer.emitter.low_precision.update(_low_precision(canonical.graph, parameters))
     names, results = _flat_outputs(canonical.graph, importer.run(parameters))
     module, returned = build_module(importer.emitter, list(parameters.values()), results)
     outputs = tuple(
@@ -109,10 +111,22 @@ def _flat_outputs(graph: onnx.GraphProto, results: Sequence[Value]) -> tuple[lis
             flat.append((output.name, value))
     if not flat:
         raise ModelError("every output is an empty sequence; there is nothing to compute")
-    return [name for name, _ in flat], [value for _, value in flat]
+    return [name for name, _ in flat], [
+        carried(value) if isinstance(value, np.ndarray) else value for _, value in flat
+    ]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor_type = value.type.tensor_type
     shape = tuple(dimension.dim_value for dimension in tensor_type.shape.dim)
-    return TensorSpec(value.name, shape, str(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)))
+    return TensorSpec(value.name, shape, carrier_of(_element_type(value)))
+
+
+def _element_type(value: onnx.ValueInfoProto) -> str:
+    return str(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def _low_precision(graph: onnx.GraphProto, parameters: Mapping[str, relax.Var]) -> dict[relax.Var, str]:
+    """The low-precision types of the inputs that have one."""
+    kinds = {value.name: _element_type(value) for value in real_inputs(graph)}
+    return {variable: kinds[name] for name, variable in parameters.items() if kinds[name] in CARRIERS}

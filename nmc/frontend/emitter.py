@@ -7,6 +7,7 @@ import numpy as np
 import tvm
 from tvm import relax, tirx
 
+from nmc.frontend.low_precision import carried
 from nmc.frontend.values import ConversionError, Value
 
 
@@ -22,6 +23,8 @@ class Emitter:
         self._slices: dict[tuple[int, int, int, int], tuple[np.ndarray, np.ndarray]] = {}
         self._infinite: set[relax.Expr] = set()
         self._definitions: dict[relax.Var, relax.Call] = {}
+        self.low_precision: dict[relax.Var, str] = {}
+        """The low-precision type that the model means where a variable only carries its values."""
 
     def emit(self, expression: relax.Expr) -> np.ndarray | relax.Var:
         """Bind a call whose arguments are variables and constants; refuses results without a static shape.
@@ -41,6 +44,11 @@ class Emitter:
         if self._infinite and any(operand in self._infinite for operand in _operands(normalised)):
             self._infinite.add(variable)
         return variable
+
+    def element_type(self, value: Value) -> str:
+        """The element type that the model means: a low-precision type where another carries its values."""
+        known = self.low_precision.get(value) if isinstance(value, relax.Var) else None
+        return known or dtype_of(value)
 
     def may_be_infinite(self, value: Value) -> bool:
         """Whether a constant -inf, such as a mask's, went into a value."""
@@ -71,6 +79,7 @@ class Emitter:
             operand = np.asarray(operand)
         if not isinstance(operand, np.ndarray):
             return operand
+        operand = carried(operand)
         known = self._constants.get(id(operand))
         if known is None:
             if operand.dtype.kind in "OUS":

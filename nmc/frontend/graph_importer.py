@@ -79,9 +79,22 @@ class GraphImporter:
                 domain = "" if proto.domain == "ai.onnx" else proto.domain
                 node = Node(proto, self.emitter.layer, opsets.get(domain, 1), inputs, attributes_of(proto))
                 results = self._import_or_report(node, scope, opsets)
+                self._keep_element_types(node, results)
             for name, result in zip(proto.output, results, strict=False):
                 if name:
                     scope[name] = result
+
+    def _keep_element_types(self, node: Node, results: Sequence[Any]) -> None:
+        """Outputs that have an input's type by the operator's definition keep its low-precision type."""
+        low = self.emitter.low_precision
+        given = [low.get(value) if isinstance(value, relax.Var) else None for value in node.inputs]
+        if not any(given) or not onnx.defs.has(node.operator, node.opset, node.domain):
+            return
+        schema = onnx.defs.get_schema(node.operator, node.opset, node.domain)
+        types = {formal.type_str: kind for formal, kind in zip(schema.inputs, given, strict=False) if kind}
+        for formal, result in zip(schema.outputs, results, strict=False):
+            if formal.type_str in types and isinstance(result, relax.Var):
+                low[result] = types[formal.type_str]
 
     def _import_or_report(self, node: Node, scope: Scope, opsets: Opsets) -> Sequence[Any]:
         emitted, reported = len(self.emitter.bindings), len(self.problems)

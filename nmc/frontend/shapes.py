@@ -20,6 +20,16 @@ ELEMENT_TYPES = (
     "UINT16",
     "UINT32",
     "UINT64",
+    "FLOAT8E4M3FN",
+    "FLOAT8E4M3FNUZ",
+    "FLOAT8E5M2",
+    "FLOAT8E5M2FNUZ",
+    "FLOAT8E8M0",
+    "FLOAT4E2M1",
+    "INT4",
+    "UINT4",
+    "INT2",
+    "UINT2",
 )
 """What the inputs of a model can hold."""
 

@@ -7,8 +7,10 @@ import numpy as np
 from onnx import helper
 from tvm import relax
 
+from nmc.frontend.converters.low_precision import cast_to_low
 from nmc.frontend.converters.registry import CONVERTERS, Converter, converts
 from nmc.frontend.emitter import Emitter, dtype_of, is_float, shape_of
+from nmc.frontend.low_precision import CARRIERS
 from nmc.frontend.values import ConversionError, Node, Value
 
 Operator = Callable[..., relax.Expr]
@@ -265,15 +267,22 @@ def _is_unbounded(bound: np.ndarray, name: str) -> bool:
 def _cast(emitter: Emitter, node: Node) -> Sequence[Value]:
     x = node.tensor(0)
     if node.operator == "CastLike":
-        target = dtype_of(node.tensor(1))
+        target = emitter.element_type(node.tensor(1))
     else:
         target = str(helper.tensor_dtype_to_np_dtype(int(node.attributes["to"])))
-    if target == dtype_of(x):
+    if target == emitter.element_type(x):
         return [x]
+    if target in CARRIERS:
+        saturate, mode = bool(node.attributes.get("saturate", 1)), node.attributes.get("round_mode", "up")
+        return [cast_to_low(emitter, x, target, saturate, mode)]
     if target == "bool":
         return [emitter.call(relax.op.not_equal, x, like(x, 0))]
-    if target == "object" or target.startswith(("float8", "float4", "str", "int4", "uint4", "int2", "uint2")):
+    if target == "object" or target.startswith("str"):
         raise ConversionError(f"casts to {target}, which nmc does not compute with")
+    if (
+        isinstance(x, relax.Var) and x in emitter.low_precision
+    ):  # its carrier becomes a tensor of its own, of that type
+        return [emitter.call(relax.op.astype, x, target)]
     return [emitter.cast(x, target)]
 
 

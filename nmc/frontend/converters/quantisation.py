@@ -8,67 +8,84 @@ from tvm import relax
 
 from nmc.frontend.converters.convolution import add_channel_bias, convolve
 from nmc.frontend.converters.linear import matmul, without_zero_point
+from nmc.frontend.converters.low_precision import cast_to_low
 from nmc.frontend.converters.registry import converts
 from nmc.frontend.converters.windows import window_of
 from nmc.frontend.emitter import Emitter, dtype_of, shape_of
+from nmc.frontend.low_precision import CARRIERS, carried, carrier_of, integer_range
 from nmc.frontend.values import ConversionError, Node, Value
 
 RANGES = {
     kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in ("int8", "uint8", "int16", "uint16")
-}
+} | {kind: integer_range(kind) for kind, carrier in CARRIERS.items() if carrier != "float32"}
 """The integer types that quantised tensors have."""
 
 
 @converts("QuantizeLinear")
 def _quantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
     zero, kind = node.input(2), node.attributes.get("output_dtype", 0)
-    target = (
-        str(helper.tensor_dtype_to_np_dtype(kind)) if kind else "uint8" if zero is None else dtype_of(zero)
-    )
+    target = "uint8" if zero is None else emitter.element_type(zero)
+    if kind:
+        target = str(helper.tensor_dtype_to_np_dtype(kind))
     x, axis = node.tensor(0), int(node.attributes.get("axis", 1))
-    scale, zero = (_by_element(node, value, x, axis) for value in (node.tensor(1), zero))
-    return [quantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis, target)]
+    scale, zero = (_by_element(emitter, node, value, x, axis) for value in (node.tensor(1), zero))
+    saturate = bool(node.attributes.get("saturate", 1))
+    return [quantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis, target, saturate)]
 
 
 @converts("DequantizeLinear")
 def _dequantize_linear(emitter: Emitter, node: Node) -> Sequence[Value]:
     x, axis = node.tensor(0), int(node.attributes.get("axis", 1))
-    scale, zero = (_by_element(node, node.input(i), x, axis) for i in (1, 2))
+    scale, zero = (_by_element(emitter, node, node.input(i), x, axis) for i in (1, 2))
     return [dequantize(emitter, x, node.tensor(1) if scale is None else scale, zero, axis)]
 
 
-def _by_element(node: Node, value: Value | None, x: Value, axis: int) -> Value | None:
+def _by_element(emitter: Emitter, node: Node, value: Value | None, x: Value, axis: int) -> Value | None:
     """Scales or zero points given by blocks of elements, repeated to one an element."""
     size = int(node.attributes.get("block_size", 0))
     if not size or value is None:
         return value
-    if not isinstance(value, np.ndarray):
-        raise ConversionError("scales of blocks must be known at compile time")
-    repeated = np.repeat(value, size, axis=axis)
-    return np.take(repeated, range(shape_of(x)[axis]), axis=axis)
+    return emitter.take(value, np.arange(shape_of(x)[axis]) // size, axis)
 
 
-def quantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int, target: str) -> Value:
-    """saturate(round(x / scale) + zero), rounding halves to even."""
-    if target not in RANGES:
-        raise ConversionError(f"quantises to {target}; int8, uint8, int16 and uint16 are supported")
-    low, high = RANGES[target]
+def quantize(
+    emitter: Emitter,
+    x: Value,
+    scale: Value,
+    zero: Value | None,
+    axis: int,
+    target: str,
+    saturate: bool = True,
+) -> Value:
+    """saturate(round(x / scale) + zero), rounding halves to even; for low-precision floats x / scale cast to them."""
     ratio = emitter.call(relax.op.divide, x, _along(emitter, scale, x, axis))
+    if CARRIERS.get(target) == "float32":
+        return cast_to_low(emitter, ratio, target, saturate)
+    if target not in RANGES:
+        raise ConversionError(
+            f"quantises to {target}; {', '.join(RANGES)} and floats of 8 bits are supported"
+        )
+    low, high = RANGES[target]
     steps: Value = emitter.call(relax.op.round, ratio)
     if zero is not None and not (isinstance(zero, np.ndarray) and not zero.any()):
         steps = emitter.call(relax.op.add, steps, emitter.cast(_along(emitter, zero, x, axis), "float32"))
-    return emitter.cast(emitter.call(relax.op.clip, steps, float(low), float(high)), target)
+    result = emitter.cast(emitter.call(relax.op.clip, steps, float(low), float(high)), carrier_of(target))
+    if target in CARRIERS:
+        emitter.low_precision[result] = target
+    return result
 
 
 def dequantize(emitter: Emitter, x: Value, scale: Value, zero: Value | None, axis: int) -> Value:
     """(x - zero)·scale."""
+    x, zero = (carried(value) if isinstance(value, np.ndarray) else value for value in (x, zero))
     if (
         isinstance(x, np.ndarray)
         and isinstance(scale, np.ndarray)
         and (zero is None or isinstance(zero, np.ndarray))
     ):
-        offset = np.zeros((), np.int64) if zero is None else zero.astype(np.int64)
-        steps = x.astype(np.int64) - _along(emitter, offset, x, axis)
+        # whole numbers, and floats of few bits: their differences are exact in float64
+        offset = np.zeros(()) if zero is None else zero.astype(np.float64)
+        steps = x.astype(np.float64) - _along(emitter, offset, x, axis)
         return steps.astype(np.float32) * np.asarray(_along(emitter, scale, x, axis), np.float32)
     wide = emitter.cast(x, "float32")
     if zero is not None and not (isinstance(zero, np.ndarray) and not zero.any()):
