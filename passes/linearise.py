@@ -77,12 +77,7 @@ def linearise(
         attributes = callee_attributes(module, value)
         parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}
         function, argument = str(attributes["function"]), value.args[0].name
-        named = function_named(function, parameters)
-        span = fitted_range(ranges[argument], formats[argument], named.octaves)
-        if named.tails[0] is not None and named.tails[1] is None:
-            span = growing_range(ranges[argument], span)
-        elif named.tails == (None, None) and not (named.octaves or named.pieces):
-            span = ordinary_range(named, ranges[argument], span)
+        span = table_range(function_named(function, parameters), ranges[argument], formats[argument])
         seen, result = ranges[argument], formats[binding.var.name]
         ordinary = (seen.lowest_ordinary, seen.high)
         sorted_parameters = tuple(sorted(parameters.items()))
@@ -92,6 +87,16 @@ def linearise(
         return float_pwl(emitter, value.args[0], table)
 
     return rebuild(module, visit), tables
+
+
+def table_range(function: Function, seen: TensorRange, form: TensorFormat) -> TensorRange:
+    """What a table is fitted on, given what calibration saw of its argument, and the argument's format."""
+    span = fitted_range(seen, form, function.octaves)
+    if function.tails[0] is not None and function.tails[1] is None:
+        return growing_range(seen, span)
+    if function.tails == (None, None) and not (function.octaves or function.pieces):
+        return ordinary_range(function, seen, span)
+    return span
 
 
 def fitted_range(seen: TensorRange, form: TensorFormat, octaves: bool) -> TensorRange:

@@ -8,6 +8,7 @@ narrow where a function bends, nearly as free ones are, for the price of 32 rows
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from nmc.pwl.curve import Curve, trace
 from nmc.pwl.fit import FIT_POINTS, fit_lines
 from nmc.pwl.functions import FloatArray
 from nmc.pwl.octave import is_signed, magnitudes, on_magnitudes
-from nmc.pwl.segments import BESIDE, MAXIMUM_BLOCKS, Problem, Segments, fitted
+from nmc.pwl.segments import BESIDE, MAXIMUM_BLOCKS, Problem, Segments, errors_of, fitted
 from nmc.pwl.uniform import MINIMUM_ENTRIES_WITH_TAILS, by_width, least_of
 
 SEGMENTS_A_BLOCK = 4
 """Fewer entries than this a block would leave little to divide: a small table has fewer blocks."""
+FEWER_BLOCKS = 0.625
+"""Which part of the blocks there can be is tried as well: where a function is flat, each costs an entry."""
+ORIGIN_BITS = 32
+"""A table's origin is an integer of so many bits."""
 MAXIMUM_BITS = 7
 """A block has at most 128 segments."""
 MEASURED_BITS = 4
@@ -39,15 +44,24 @@ Division = tuple[int, int]
 
 
 def block_segments(problem: Problem, curve: Curve, count: int) -> Segments:
-    """At most `count` segments in evenly wide blocks of the width that gives the least error."""
+    """At most `count` segments in evenly wide blocks of the width that gives the least error, at multiples of it or halfway
+    between."""
     tails = problem.reserves(count, MINIMUM_ENTRIES_WITH_TAILS)
     blocks = min(MAXIMUM_BLOCKS, max(count // SEGMENTS_A_BLOCK, 1))
 
-    def candidates() -> Iterator[Segments]:
-        for coarse in by_width(problem, curve, blocks, tails):
+    def candidates(number: int, between: bool) -> Iterator[Segments]:
+        for coarse in by_width(problem, curve, number, tails, between):
             yield _divided(problem, curve, coarse, count)
 
-    return least_of(problem, candidates())
+    tried: list[tuple[float, Segments]] = []
+    # half a block before the smallest integer of 32 bits there is no origin
+    places = (False, True) if problem.input_bits < ORIGIN_BITS else (False,)
+    for way in product((blocks, max(int(FEWER_BLOCKS * blocks), 1)), places):
+        segments = least_of(problem, candidates(*way))
+        tried.append((errors_of(problem, segments).score(problem), segments))
+        if tried[-1][0] <= problem.enough:
+            break
+    return min(tried, key=lambda each: each[0])[1]
 
 
 def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Segments:
@@ -55,7 +69,8 @@ def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Se
     begin = coarse.origin + coarse.width * np.arange(len(coarse.left))
     slack = 1e-9 * coarse.width
     # An outer block that reaches beyond its own width is a segment in itself.
-    whole = (coarse.left >= begin - slack) & (coarse.right <= begin + coarse.width + slack)
+    coarse_left, coarse_right = _without_tails(problem, coarse)
+    whole = (coarse_left >= begin - slack) & (coarse_right <= begin + coarse.width + slack)
     finest = MAXIMUM_BITS
     if problem.input_step is not None:
         finest = min(finest, round(np.log2(coarse.width / problem.input_step)))
@@ -84,13 +99,24 @@ def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Se
     divisions = divide(errors, limits, entries, count, enough=SURE * problem.enough, total=weighted)
     ends = [parts(bits)[block, :entries] for block, (bits, entries) in enumerate(divisions)]
     edges = np.concatenate(ends)[1:]
-    left = np.concatenate([coarse.left[:1], edges])
-    right = np.concatenate([edges, coarse.right[-1:]])
+    left = np.concatenate([coarse_left[:1], edges])
+    right = np.concatenate([edges, coarse_right[-1:]])
     unfitted = np.zeros(len(left))
     segments = Segments(
         "blocks", edges, left, right, unfitted, unfitted, origin=coarse.origin, width=coarse.width
     )
     return fitted(problem, curve, replace(segments, blocks=divisions))
+
+
+def _without_tails(problem: Problem, coarse: Segments) -> tuple[FloatArray, FloatArray]:
+    """The extents of segments whose ends may have become tails: only those outside the range stay so, since the others,
+    once divided, may be nearer to the function than a tail is."""
+    left, right = coarse.left.copy(), coarse.right.copy()
+    if right[0] > problem.lo:
+        left[0] = max(left[0], problem.lo)
+    if left[-1] < problem.hi:
+        right[-1] = min(right[-1], problem.hi)
+    return left, right
 
 
 def octave_block_segments(problem: Problem, count: int) -> Segments:
@@ -159,14 +185,19 @@ def _octaves(
 def _errors_on(problem: Problem, ends: FloatArray, sign: float) -> FloatArray:
     """The largest error of the segments between the magnitudes `ends` [blocks, parts+1] on one half-line; [blocks]."""
     curve = trace(lambda magnitude: problem.function(sign * magnitude), float(ends.min()), float(ends.max()))
-    lines = fit_lines(curve, ends[:, :-1].ravel(), ends[:, 1:].ravel(), problem.rule)
+    left, right = ends[:, :-1].ravel(), ends[:, 1:].ravel()
+    lines = fit_lines(
+        curve, left, right, problem.rule, problem.last_arguments(left, right, magnitudes(problem)[1])
+    )
     return np.asarray(lines.errors.reshape(len(ends), -1).max(axis=1))
 
 
 def _segment_errors(problem: Problem, curve: Curve, left: FloatArray, right: FloatArray) -> FloatArray:
     """The largest error of each segment, or its part of the expected squared error where the density is known."""
     if problem.density is None:
-        return fit_lines(curve, left, right, problem.rule).errors
+        return fit_lines(
+            curve, left, right, problem.rule, problem.last_arguments(left, right, problem.hi)
+        ).errors
     x = curve.points(left, right, FIT_POINTS)
     y = problem.function(x)
     lines = problem.rule(x, y)

@@ -83,10 +83,26 @@ def weighted_lines(density: Callable[[FloatArray], FloatArray]) -> LineRule:
     return lines
 
 
-def fit_lines(curve: Curve, left: FloatArray, right: FloatArray, rule: LineRule = minimax_lines) -> Lines:
-    """A line for each segment [left, right] ([segments] each) of a curve."""
-    x = curve.points(left, right, FIT_POINTS)
-    return rule(x, curve.evaluate(x))
+def fit_lines(
+    curve: Curve,
+    left: FloatArray,
+    right: FloatArray,
+    rule: LineRule = minimax_lines,
+    last: FloatArray | None = None,
+) -> Lines:
+    """A line for each segment [left, right] ([segments] each) of a curve.
+
+    `last` is the last argument of each where that is before its right end. A line for one argument alone goes through its
+    value, as steep as one for the whole segment.
+    """
+    alone = np.zeros(len(left), bool) if last is None else last <= left
+    end = right if last is None else np.where(alone, right, last)
+    x = curve.points(left, end, FIT_POINTS)
+    lines = rule(x, curve.evaluate(x))
+    if not alone.any():
+        return lines
+    through = curve.evaluate(left) - lines.slopes * left
+    return Lines(lines.slopes, np.where(alone, through, lines.intercepts), np.where(alone, 0.0, lines.errors))
 
 
 def optimal_breakpoints(

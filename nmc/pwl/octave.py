@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from nmc.pwl.curve import trace
-from nmc.pwl.fit import FIT_POINTS
+from nmc.pwl.fit import fit_lines
 from nmc.pwl.functions import FloatArray
 from nmc.pwl.segments import Problem, Segments, errors_of
 
@@ -144,6 +144,17 @@ def _with_lines(problem: Problem, segments: Segments, sign: float) -> Segments:
 
     # Each octave is looked at closely, but the whole curve once: a log-log view would see no bend at all.
     curve = trace(mirrored, float(segments.left[0]), float(segments.right[-1]))
-    x = curve.points(segments.left, segments.right, FIT_POINTS)
-    lines = problem.rule(x, mirrored(x))
+    left, right = _in_range(problem, segments.left, segments.right)
+    last = problem.last_arguments(left, right, magnitudes(problem)[1])
+    lines = fit_lines(curve, left, right, problem.rule, last)
     return replace(segments, slopes=lines.slopes, intercepts=lines.intercepts)
+
+
+def _in_range(problem: Problem, left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The parts of segments of magnitudes that lie in the range; segments beside it stay whole."""
+    smallest, largest = magnitudes(problem)
+    lowest = 0.0 if problem.lo <= 0.0 and not is_signed(problem) else smallest
+    inside = (right > lowest) & (left < largest)
+    return np.where(inside, np.maximum(left, lowest), left), np.where(
+        inside, np.minimum(right, largest), right
+    )

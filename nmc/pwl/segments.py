@@ -21,6 +21,9 @@ BESIDE = 0.125
 MAXIMUM_BLOCKS = 32
 """Blocks, each divided by a power of two of its own, that the address unit holds the divisions of."""
 
+NEAR = 1e-9
+"""By how much of itself a product with a step may be off, at most."""
+
 _ENDS = 2.0 ** -np.arange(2.0, 22.0)
 SAMPLE_FRACTIONS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 33), _ENDS, 1.0 - _ENDS]))
 """Where a segment's error is measured, as fractions of its width: even, and dense towards both ends, since a
@@ -49,6 +52,17 @@ class Problem:
     relative: bool = False
     enough: float = 0.0
     seen: tuple[float, float] | None = None
+
+    def last_arguments(self, left: FloatArray, right: FloatArray, end: float) -> FloatArray:
+        """The last argument of each segment [left, right): where arguments are integers, the last of them. A segment that
+        ends where all do, at `end`, holds that, too; one that holds no integer has its left end."""
+        if self.input_step is None:
+            return right
+        # products with the step were rounded: what is that near to an integer is one
+        integers = np.where(np.isinf(right), 0.0, right) / self.input_step
+        before = np.ceil(integers - NEAR * np.maximum(np.abs(integers), 1.0)) - 1.0
+        last = np.maximum(before * self.input_step, left)
+        return np.where(np.isinf(right) | (np.abs(right - end) < 0.5 * self.input_step), right, last)
 
     def reserves(self, count: int, least: int) -> tuple[bool, bool]:
         """Whether a table of `count` entries keeps one for inputs below lo, and one for inputs above hi.
@@ -156,7 +170,7 @@ def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
     """
     left, right = segments.left, segments.right
     inside = np.clip(left, problem.lo, problem.hi), np.clip(right, problem.lo, problem.hi)
-    lines = fit_lines(curve, *inside, problem.rule)
+    lines = fit_lines(curve, *inside, problem.rule, problem.last_arguments(*inside, problem.hi))
     # A line holds where it was fitted, and not to the end of a segment that the range ends within.
     left = np.where(np.isfinite(left) & (right >= problem.lo), np.maximum(left, problem.lo), left)
     right = np.where(np.isfinite(right) & (left <= problem.hi), np.minimum(right, problem.hi), right)
@@ -175,7 +189,8 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
     right = np.clip(segments.right, problem.lo, problem.hi)
     # A segment that begins at hi holds that one value of the range.
     reached = (right > left) | (segments.left == problem.hi)
-    left, width = left[reached, None], (right - left)[reached, None]
+    left, right = _arguments(problem, segments, left[reached], right[reached])
+    left, width = left[:, None], (right - left)[:, None]
     x = left + width * SAMPLE_FRACTIONS
     line = segments.slopes[reached, None] * x + segments.intercepts[reached, None]
     error = np.abs(line - problem.function(x))
@@ -193,6 +208,17 @@ def errors_of(problem: Problem, segments: Segments) -> Errors:
     return Errors(maximum, float((weight * error).sum()), maximum * math.sqrt(square), seen, counted)
 
 
+def _arguments(
+    problem: Problem, segments: Segments, left: FloatArray, right: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The first and the last argument of segments of the range: those of magnitudes hold the end nearer to zero."""
+    last = problem.last_arguments(left, right, problem.hi)
+    if not segments.signed:
+        return left, last
+    first = -problem.last_arguments(-right, -left, -problem.lo)
+    return np.where(right <= 0, first, left), np.where(right <= 0, right, last)
+
+
 def tail_deviations(function: Function, x: FloatArray) -> tuple[FloatArray | None, FloatArray | None]:
     """How far each tail is from the function, at most, between its end of x (ascending) and each x."""
     below, above = function.tails
@@ -207,7 +233,7 @@ def tail_deviations(function: Function, x: FloatArray) -> tuple[FloatArray | Non
 def _steps(value: float, step: float, rounding: Callable[[float], int]) -> int:
     """value / step rounded outward, unless it is a whole number up to the division's own rounding."""
     nearest = round(value / step)
-    return nearest if abs(value / step - nearest) <= 1e-9 * max(1, abs(nearest)) else rounding(value / step)
+    return nearest if abs(value / step - nearest) <= NEAR * max(1, abs(nearest)) else rounding(value / step)
 
 
 def _with_tail(problem: Problem, segments: Segments, worst: float, side: int) -> Segments:

@@ -5,7 +5,7 @@ may be better spent on the part that bends, with the two outer segments swallowi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,11 @@ class _Grid:
     def real(self, integers: NDArray[np.int64]) -> FloatArray:
         return np.asarray(self.offset + integers * self.step, np.float64)
 
+    def moved(self, integers: int) -> "_Grid":
+        """The same, counted from so many integers on."""
+        lo, hi = self.lo - integers, self.hi - integers
+        return replace(self, offset=self.offset + integers * self.step, lo=lo, hi=hi)
+
 
 def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: float | None) -> Segments:
     """At most `count` segments of the width that gives the least error, or of the width `granularity`.
@@ -56,15 +61,22 @@ def uniform_segments(problem: Problem, curve: Curve, count: int, granularity: fl
     return least_of(problem, by_width(problem, curve, count, tails))
 
 
-def by_width(problem: Problem, curve: Curve, count: int, tails: tuple[bool, bool]) -> Iterator[Segments]:
-    """At most `count` segments that cover the range, and then ever narrower ones; `tails` tells where entries are kept."""
+def by_width(
+    problem: Problem, curve: Curve, count: int, tails: tuple[bool, bool], between: bool = False
+) -> Iterator[Segments]:
+    """At most `count` segments that cover the range, and then ever narrower ones; `tails` tells where entries are kept.
+
+    Segments begin at multiples of their width, or half a width between these.
+    """
     grid, shift = _grid(problem, count, None, tails)
     # Segments begin at multiples of their width, so that one alone never covers both sides of zero.
     widest = problem.input_bits - 1 if problem.input_step is not None else shift
     while shift < widest and _blocks(problem, grid, shift)[1] > count:
         shift += 1
     for narrower in range(shift, -1, -1):
-        yield _at_shift(problem, curve, grid, count, narrower)
+        yield _at_shift(
+            problem, curve, grid.moved((1 << narrower) >> 1) if between else grid, count, narrower
+        )
 
 
 def least_of(problem: Problem, candidates: Iterator[Segments]) -> Segments:

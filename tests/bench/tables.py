@@ -13,10 +13,11 @@ import numpy as np
 
 from nmc.pwl import Table, fit_table, function_named, optimal_breakpoints
 from nmc.pwl.functions import Function
-from nmc.quant.formats import TensorRange
+from nmc.quant.formats import DATA_BITS, TensorFormat, TensorRange
 from nmc.quant.ranges import scale_for
 from passes.fold_waves import PHASES, QUARTER
 from passes.formats import HEADROOM
+from passes.linearise import table_range
 from tests.bench import methods
 from tests.bench.results import markdown, store
 from tests.pwl import test_optimum
@@ -61,7 +62,10 @@ def measure() -> Iterator[Row]:
                 bound = optimum(function, low, high, segments, addressing)
                 yield _row(function, low, high, addressing, segments, fitted, bound)
         default = default_table(name, low, high)
-        yield _row(function, low, high, f"default ({default.addressing})", default.entries, default, None)
+        yield _row(
+            *(function, low, high, f"default ({default.addressing})", default.entries, default, None),
+            integers_of(low, high),
+        )
         span = TensorRange(low, high)
         for method, substitute, entries in PUBLISHED:
             chosen = substitute(function, span)
@@ -92,11 +96,25 @@ class Composed:
 
 
 def default_table(name: str, low: float, high: float) -> Table | Composed:
-    """The table that the compiler makes without options, but for the integers' grid."""
-    if name not in PHASES or max(-low, high) <= QUARTER:
-        return fit_table(name, low, high)
-    into = {"low": -QUARTER, "high": QUARTER, "phase": PHASES[name], "lowest": low, "highest": high}
-    return Composed(function_named("mirror", into), fit_table("sin", -QUARTER, QUARTER))
+    """The table that the compiler makes without options where calibration saw [low, high] of an argument of 16 bits."""
+    if name in PHASES and max(-low, high) > QUARTER:
+        into = {"low": -QUARTER, "high": QUARTER, "phase": PHASES[name], "lowest": low, "highest": high}
+        return Composed(function_named("mirror", into), default_table("sin", -QUARTER, QUARTER))
+    seen, form = TensorRange(low, high), argument_format(low, high)
+    span = table_range(function_named(name), seen, form)
+    return fit_table(name, span.low, span.high, input_step=form.scale, seen=(low, high))
+
+
+def argument_format(low: float, high: float) -> TensorFormat:
+    """16 bits with the headroom that the compiler leaves."""
+    bound = HEADROOM * max(-low, high)
+    return TensorFormat(scale_for(-bound, bound, DATA_BITS), DATA_BITS)
+
+
+def integers_of(low: float, high: float) -> np.ndarray:
+    """What the integers of the argument's format that [low, high] is rounded to stand for."""
+    scale = argument_format(low, high).scale
+    return np.arange(round(low / scale), round(high / scale) + 1) * scale
 
 
 PUBLISHED = (
@@ -114,8 +132,9 @@ def _row(
     segments: int | None,
     fitted: Callable[[np.ndarray], np.ndarray],
     bound: float | None,
+    places: np.ndarray | None = None,
 ) -> Row:
-    x = np.linspace(low, high, POINTS)
+    x = np.linspace(low, high, POINTS) if places is None else places
     exact = function(x)
     error = float(np.abs(fitted(x) - exact).max())
     largest = HEADROOM * float(np.abs(exact).max())
