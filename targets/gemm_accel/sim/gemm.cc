@@ -7,6 +7,7 @@
 
 #include "errors.h"
 #include "narrow_products.h"
+#include "run_copy.h"
 #include "state.h"
 
 namespace nmc {
@@ -149,17 +150,6 @@ struct Digits {
   bool is_linear() const { return group == count || group_pitch == group * pitch; }
   int64_t offset(int64_t i) const { return i / group * group_pitch + i % group * pitch; }
 };
-
-// A call of the library costs more than the few words that most runs have; the last one overlaps the one before it.
-inline void copy_run(const uint8_t* from, int64_t bytes, uint8_t* to) {
-  constexpr int64_t kWord = 8;
-  if (bytes < kWord) {
-    for (int64_t i = 0; i < bytes; ++i) to[i] = from[i];
-    return;
-  }
-  for (int64_t i = 0; i < bytes - kWord; i += kWord) std::memcpy(to + i, from + i, kWord);
-  std::memcpy(to + bytes - kWord, from + bytes - kWord, kWord);
-}
 
 // Copies a matrix row by row, elements side by side.
 template <typename T>

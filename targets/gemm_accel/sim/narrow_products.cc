@@ -64,14 +64,29 @@ NMC_WIDE void pack(const Source& b, int64_t depth, int64_t n, int16_t* to) {
   }
 }
 
-// Four sums from lanes of the parts, added to what is there; has bits from the 48th on where one is too large.
+// All of the first `count` of four lanes of 64 bits.
+inline NMC_WIDE __m256i first_lanes(int64_t count) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+// The first `count` of four sums from lanes of the parts, added to what is there; has bits from the 48th on where one is
+// too large.
 template <int Parts>
-inline NMC_WIDE __attribute__((always_inline)) __m256i write_four(const __m128i* parts, bool accumulate, int64_t* sums) {
-  auto* place = reinterpret_cast<__m256i*>(sums);
+inline NMC_WIDE __attribute__((always_inline)) __m256i write_four(const __m128i* parts, bool accumulate, int64_t count,
+                                                                  int64_t* sums) {
   __m256i total = _mm256_cvtepi32_epi64(parts[0]);
   if constexpr (Parts == 2) total = _mm256_add_epi64(total, _mm256_slli_epi64(_mm256_cvtepi32_epi64(parts[1]), 8));
-  if (accumulate) total = _mm256_add_epi64(total, _mm256_loadu_si256(place));
-  _mm256_storeu_si256(place, total);
+  if (count >= 4) {
+    auto* place = reinterpret_cast<__m256i*>(sums);
+    if (accumulate) total = _mm256_add_epi64(total, _mm256_loadu_si256(place));
+    _mm256_storeu_si256(place, total);
+  } else {
+    auto* place = reinterpret_cast<long long*>(sums);
+    const __m256i within = first_lanes(count);
+    if (accumulate) total = _mm256_add_epi64(total, _mm256_maskload_epi64(place, within));
+    total = _mm256_and_si256(total, within);
+    _mm256_maskstore_epi64(place, within, total);
+  }
   const __m256i above = _mm256_add_epi64(total, _mm256_set1_epi64x(kAccumulatorLimit));
   return _mm256_or_si256(above, _mm256_sub_epi64(above, _mm256_set1_epi64x(1)));
 }
@@ -87,17 +102,15 @@ struct Block {
 
 template <int Parts>
 inline NMC_WIDE __attribute__((always_inline)) bool write_row(const __m256i* held, const Block& block, int64_t columns, int64_t* sums) {
-  int64_t last[kColumns] = {};
-  int64_t* to = columns == kColumns ? sums : last;
-  if (columns < kColumns) std::copy_n(sums, columns, last);
   __m128i low[Parts], high[Parts];
   for (int part = 0; part < Parts; ++part) {
     low[part] = _mm256_castsi256_si128(held[part]);
     high[part] = _mm256_extracti128_si256(held[part], 1);
   }
-  const __m256i beyond = _mm256_or_si256(write_four<Parts>(low, block.accumulate, to),
-                                         write_four<Parts>(high, block.accumulate, to + 4));
-  if (columns < kColumns) std::copy_n(last, columns, sums);
+  __m256i beyond = write_four<Parts>(low, block.accumulate, columns, sums);
+  if (columns > 4) {
+    beyond = _mm256_or_si256(beyond, write_four<Parts>(high, block.accumulate, columns - 4, sums + 4));
+  }
   return _mm256_testz_si256(beyond, _mm256_set1_epi64x(-(2 * kAccumulatorLimit))) != 0;
 }
 

@@ -1,6 +1,7 @@
 #include "piece_arithmetic.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "fixed_point.h"
 #include "state.h"
@@ -26,8 +27,15 @@ bool portable_requantise(const int64_t* sums, const int64_t* biases, const int32
   return fits;
 }
 
-void portable_saturate(int64_t* values, int64_t count, int64_t maximum) {
-  for (int64_t i = 0; i < count; ++i) values[i] = saturate(values[i], maximum);
+void portable_saturate(const int64_t* values, int64_t count, int64_t maximum, int64_t* results) {
+  for (int64_t i = 0; i < count; ++i) results[i] = saturate(values[i], maximum);
+}
+
+void portable_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto half = static_cast<int16_t>(saturate(values[i], INT16_MAX));
+    std::memcpy(to + i * step, &half, sizeof(half));
+  }
 }
 
 // The shift is of a number that has no sign, which vector units do in one instruction.
@@ -126,17 +134,40 @@ __attribute__((target("avx2"))) bool wide_requantise(const int64_t* sums, const 
   return portable_requantise(sums + i, biases + i, multipliers + i, shifts + i, count - i, results + i) && fits;
 }
 
-__attribute__((target("avx2"))) void wide_saturate(int64_t* values, int64_t count, int64_t maximum) {
+__attribute__((target("avx2"))) inline __m256i between(__m256i value, __m256i least, __m256i most) {
+  value = _mm256_blendv_epi8(value, most, _mm256_cmpgt_epi64(value, most));
+  return _mm256_blendv_epi8(value, least, _mm256_cmpgt_epi64(least, value));
+}
+
+__attribute__((target("avx2"))) void wide_saturate(const int64_t* values, int64_t count, int64_t maximum,
+                                                   int64_t* results) {
   const __m256i most = _mm256_set1_epi64x(maximum), least = _mm256_set1_epi64x(-maximum - 1);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    auto* place = reinterpret_cast<__m256i*>(values + i);
-    __m256i value = _mm256_loadu_si256(place);
-    value = _mm256_blendv_epi8(value, most, _mm256_cmpgt_epi64(value, most));
-    value = _mm256_blendv_epi8(value, least, _mm256_cmpgt_epi64(least, value));
-    _mm256_storeu_si256(place, value);
+    const __m256i four = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(results + i), between(four, least, most));
   }
-  portable_saturate(values + i, count - i, maximum);
+  portable_saturate(values + i, count - i, maximum, results + i);
+}
+
+__attribute__((target("avx2"))) void wide_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
+  const __m256i most = _mm256_set1_epi64x(INT16_MAX), least = _mm256_set1_epi64x(INT16_MIN);
+  const __m256i low_words = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256i four = between(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i)), least, most);
+    const __m128i words = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(four, low_words));
+    const int64_t halves = _mm_cvtsi128_si64(_mm_packs_epi32(words, words));
+    if (step == static_cast<int64_t>(sizeof(int16_t))) {
+      std::memcpy(to + i * step, &halves, sizeof(halves));
+    } else {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        const auto half = static_cast<int16_t>(halves >> (16 * lane));
+        std::memcpy(to + (i + lane) * step, &half, sizeof(half));
+      }
+    }
+  }
+  portable_halves(values + i, count - i, step, to + i * step);
 }
 
 // Four values become what their segments make of them; of a segment, its slope is below its shift.
@@ -191,6 +222,7 @@ __attribute__((target("avx2"))) void wide_few_segments(const Segment* segments, 
 const bool wide = __builtin_cpu_supports("avx2");
 const auto requantise_piece = wide ? wide_requantise : portable_requantise;
 const auto saturate_piece = wide ? wide_saturate : portable_saturate;
+const auto halves_piece = wide ? wide_halves : portable_halves;
 const auto uniform_piece = wide ? wide_uniform : portable_uniform;
 const auto compared_piece = wide ? wide_compared : portable_compared;
 const auto segments_piece = wide ? wide_segments : portable_segments;
@@ -200,6 +232,7 @@ const auto few_segments_piece = wide ? wide_few_segments : portable_few_segments
 
 const auto requantise_piece = portable_requantise;
 const auto saturate_piece = portable_saturate;
+const auto halves_piece = portable_halves;
 const auto uniform_piece = portable_uniform;
 const auto compared_piece = portable_compared;
 const auto segments_piece = portable_segments;
@@ -234,6 +267,12 @@ void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_
   segments_piece(segments, addresses, count, values);
 }
 
-void saturate_values(int64_t* values, int64_t count, int64_t maximum) { saturate_piece(values, count, maximum); }
+void saturate_values(const int64_t* values, int64_t count, int64_t maximum, int64_t* results) {
+  saturate_piece(values, count, maximum, results);
+}
+
+void store_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
+  halves_piece(values, count, step, to);
+}
 
 }  // namespace nmc

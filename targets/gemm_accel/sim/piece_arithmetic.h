@@ -33,8 +33,11 @@ void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_
 void evaluate_between(const Segment* segments, const std::vector<int32_t>& breakpoints, int64_t count,
                       int64_t* values);
 
-// Saturates each value to -maximum - 1 .. maximum.
-void saturate_values(int64_t* values, int64_t count, int64_t maximum);
+// results[i] = values[i], saturated to -maximum - 1 .. maximum; the results may be the values.
+void saturate_values(const int64_t* values, int64_t count, int64_t maximum, int64_t* results);
+
+// Saturates values to 16 bits and writes them `step` bytes apart.
+void store_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to);
 
 }  // namespace nmc
 

@@ -76,15 +76,14 @@ void fetch(const State& state, const Access& access, const Piece& piece, int64_t
 }
 
 void put(State& state, const Access& access, const Piece& piece, int64_t* values) {
-  saturate_values(values, piece.count, maximum_of(access.type));
-  if (access.stream) {
-    std::copy_n(values, piece.count, state.stream.data() + piece.position);
-    return;
-  }
+  const int64_t maximum = maximum_of(access.type);
+  if (access.stream) return saturate_values(values, piece.count, maximum, state.stream.data() + piece.position);
   uint8_t* to = state.scratchpad.data() + offset(access, piece);
+  if (access.type == isa::Type::kI16) return store_halves(values, piece.count, access.column, to);
+  saturate_values(values, piece.count, maximum, values);
   switch (access.type) {
     case isa::Type::kI8: return narrow<int8_t>(values, access.column, piece.count, to);
-    case isa::Type::kI16: return narrow<int16_t>(values, access.column, piece.count, to);
+    case isa::Type::kI16: break;
     case isa::Type::kI32: return narrow<int32_t>(values, access.column, piece.count, to);
     case isa::Type::kI64: return narrow<int64_t>(values, access.column, piece.count, to);
   }

@@ -3,6 +3,7 @@
 
 #include "errors.h"
 #include "grid.h"
+#include "run_copy.h"
 #include "state.h"
 
 namespace nmc {
@@ -21,8 +22,7 @@ void copy_strided(const uint8_t* from, int64_t from_step, uint8_t* to, int64_t t
 void copy(const uint8_t* from, int64_t from_step, uint8_t* to, int64_t to_step, int64_t count, int64_t size) {
   if (count <= 0) return;
   if (from_step == size && to_step == size) {
-    std::memcpy(to, from, static_cast<size_t>(count * size));
-    return;
+    return copy_run(from, count * size, to);
   }
   switch (size) {
     case 1: return copy_strided<uint8_t>(from, from_step, to, to_step, count);
