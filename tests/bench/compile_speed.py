@@ -3,7 +3,7 @@
 Compiling is the command line end to end, imports included, in a process of its own; its peak memory stands beside four
 times the model file and a GiB. Growth is a narrow transformer of 48 layers against one of 24, in CPU time. Running is
 the package on one sample, on the simulator and as level 2 on the CPU, beside onnxruntime's float32 `run` in the same
-process: the best of three. CPU seconds (of all threads, and of the system) depend less on what else the machine does.
+process: the best of ten. CPU seconds (of all threads, and of the system) depend less on what else the machine does.
 """
 
 import json
@@ -135,9 +135,9 @@ def run_once(name: str, network: Network, package: Path) -> Running:
     sample = _sample(network, simulator)
     return Running(
         network=name,
-        simulator=best_of_three(lambda: simulator.run(sample)),
-        level_2=best_of_three(lambda: host.run(sample)),
-        onnxruntime=best_of_three(lambda: session.run(None, dict(sample))),
+        simulator=best_of_ten(lambda: simulator.run(sample)),
+        level_2=best_of_ten(lambda: host.run(sample)),
+        onnxruntime=best_of_ten(lambda: session.run(None, dict(sample))),
     )
 
 
@@ -148,11 +148,11 @@ def _sample(network: Network, executable: Executable) -> dict[str, np.ndarray]:
     return {t.name: generator.standard_normal(t.shape).astype(t.dtype) for t in executable.inputs}
 
 
-def best_of_three(action: Callable[[], object]) -> Seconds:
-    """The shortest of three times, after one that warms up."""
+def best_of_ten(action: Callable[[], object]) -> Seconds:
+    """The shortest of ten times, after one that warms up."""
     action()
     times = []
-    for _ in range(3):
+    for _ in range(10):
         wall, cpu = time.perf_counter(), time.process_time()
         action()
         times.append(Seconds(time.perf_counter() - wall, time.process_time() - cpu))
