@@ -169,18 +169,35 @@ def fitted(problem: Problem, curve: Curve, segments: Segments) -> Segments:
     centred.
     """
     left, right = segments.left, segments.right
-    inside = np.clip(left, problem.lo, problem.hi), np.clip(right, problem.lo, problem.hi)
-    lines = fit_lines(curve, *inside, problem.rule, problem.last_arguments(*inside, problem.hi))
+    beside = _beside(problem, left, right)
+    first, end = (np.where(beside, each, np.clip(each, problem.lo, problem.hi)) for each in (left, right))
+    lines = fit_lines(curve, first, end, problem.rule, problem.last_arguments(first, end, problem.hi))
     # A line holds where it was fitted, and not to the end of a segment that the range ends within.
     left = np.where(np.isfinite(left) & (right >= problem.lo), np.maximum(left, problem.lo), left)
     right = np.where(np.isfinite(right) & (left <= problem.hi), np.minimum(right, problem.hi), right)
     segments = replace(segments, left=left, right=right, slopes=lines.slopes, intercepts=lines.intercepts)
     if len(left) < 2:
         return segments
-    worst = float(lines.errors.max())
+    worst = float(lines.errors[~beside].max())
     for side in (0, 1):
         segments = _with_tail(problem, segments, worst, side)
     return segments
+
+
+def _beside(problem: Problem, left: FloatArray, right: FloatArray) -> np.ndarray:
+    """Which segments lie outside the range, where the function is smooth all the same; bool, of left's shape.
+
+    They are fitted to it, since an argument off by its rounding may fall just outside the range.
+    """
+    function = problem.function
+    bounded = np.isfinite(left) & np.isfinite(right)
+    outside = bounded & ((right <= problem.lo) | (left >= problem.hi))
+    places = np.where(outside[:, None], np.stack([left, 0.5 * (left + right), right], axis=1), problem.lo)
+    defined = (places >= function.domain[0]) & (places <= function.domain[1])
+    defined &= np.isfinite(function(np.where(defined, places, problem.lo)))
+    for point in function.excluded:
+        defined &= (places[:, :1] > point) | (places[:, -1:] < point)
+    return outside & defined.all(axis=1)
 
 
 def errors_of(problem: Problem, segments: Segments) -> Errors:

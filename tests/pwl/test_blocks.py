@@ -134,3 +134,12 @@ def test_octaves_beside_the_range_are_not_left_to_the_last_segment(x: float) -> 
     """A quarter of an octave: error of a root (1/4)² 3/4 / 16 of its value at most, and half of that in the middle."""
     table = fit_table("rsqrt", 1.0, 1000.0, addressing="octave-blocks")
     assert float(table(x)) == pytest.approx(x**-0.5, rel=1 / 4**2 * 3 / 4 / 16)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_an_argument_that_rounding_took_out_of_the_range_finds_a_segment_fitted_there(bits: int) -> None:
+    low, high = 1.9344229698181152, 4.481407165527344
+    step = 2.0 * high / 2.0 ** (bits - 1)
+    table = fit_table("reciprocal", low, high, input_step=step, input_bits=bits)
+    x = np.linspace(low - 0.002, low, 200)
+    assert np.abs(table(x) - 1.0 / x).max() < 4.0 * table.max_error + 0.3 * step
