@@ -193,20 +193,21 @@ class _Analysis:
     def _store(self, name: str, centre: Array, spread: Array, rounds: bool) -> None:
         scale, bits = self.format(name)
         if rounds and scale:
-            highest = scale * (2.0 ** (bits - 1) - 1)
-            centre = np.clip(centre, -highest, highest)
             # a multiplier of 30 bits is off by a part in 2^30 of the integer
-            centre, spread = _rounded(centre, spread + np.abs(centre) * 2.0**-MULTIPLIER_BITS, scale)
+            centre, spread = _rounded(centre, spread + np.abs(centre) * 2.0**-MULTIPLIER_BITS, scale, bits)
         self._operands[name] = Operand(centre, np.broadcast_to(spread, centre.shape), scale, bits)
 
 
-def _rounded(centre: Array, spread: Array, scale: float) -> tuple[Array, Array]:
-    """Centre and spread of what values within `spread` of `centre` are rounded to, whole numbers of steps.
+def _rounded(centre: Array, spread: Array, scale: float, bits: int) -> tuple[Array, Array]:
+    """Centre and spread of what values within `spread` of `centre` are rounded to, whole numbers of steps that saturate.
 
     Where all of them are rounded to the same, the result is known and its spread is 0: so steps of what is exact are.
     """
-    slack = spread + FLOAT_ROUNDING * np.abs(centre)
-    low, high = (np.floor((centre + end) / scale + 0.5) for end in (-slack, slack))
+    slack, highest = spread + FLOAT_ROUNDING * np.abs(centre), 2.0 ** (bits - 1) - 1
+    wide = centre.astype(np.float64)
+    low, high = (
+        np.clip(np.floor((wide + end) / scale + 0.5), -highest - 1.0, highest) for end in (-slack, slack)
+    )
     return ((low + high) * (scale / 2)).astype(np.float32), (high - low) * (scale / 2)
 
 

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from nmc.compiler import compile_model
 from nmc.errors import NmcError
 from nmc.files import write_atomically
+from nmc.frontend.low_precision import CARRIERS
 from nmc.ops import FOLDED, MIXED, REFUSED, STANDARD, STORED_TABLE, OperatorReport, OperatorRow, rows_of
 from nmc.options import Options
 
 TEXT_KINDS = "OSU"
 """Kinds of numpy arrays that hold text, which no constant of a network is."""
+
+LOW_PRECISION = frozenset(helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in CARRIERS)
+"""Element types that few networks have: other cases say more of an operator."""
 
 LARGEST_CASE_BYTES = 1 << 20
 """Larger test cases take long and show nothing that a small one does not."""
@@ -43,9 +47,11 @@ def _cases_by_operator() -> dict[str, list[Any]]:
     return {operator: sorted(group, key=_preference) for operator, group in cases.items()}
 
 
-def _preference(case: Any) -> tuple[bool, int, str]:
+def _preference(case: Any) -> tuple[bool, bool, int, str]:
     first = next(iter(_arrays(case).values()), None)
-    return first is None or first.dtype != np.float32, len(case.name), case.name
+    values = [*case.model.graph.input, *case.model.graph.output]
+    low = any(value.type.tensor_type.elem_type in LOW_PRECISION for value in values)
+    return first is None or first.dtype != np.float32, low, len(case.name), case.name
 
 
 def _row(operator: str, cases: Iterable[Any]) -> OperatorRow:

@@ -14,6 +14,7 @@ from passes.lower_convolution import lower_convolution
 from passes.lower_gathers import lower_gathers
 from passes.lower_pooling import lower_pooling
 from passes.lower_reductions import lower_reductions
+from passes.lower_sampling import lower_sampling
 from passes.lower_transposed_convolution import lower_transposed_convolution
 from passes.lower_unary import lower_unary
 from passes.normalise_matmul import normalise_matmul
@@ -39,6 +40,7 @@ def lowering_passes() -> Sequence[ir.transform.Pass]:
         recognise_activations,
         decompose_softmax,
         decompose_normalisation,
+        lower_sampling,
         lower_arithmetic,
         lower_comparisons,
         lower_unary,

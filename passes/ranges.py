@@ -32,6 +32,7 @@ ACTIVE_DOMAINS: Mapping[str, TensorRange] = {
     "sigmoid": TensorRange(-12.0, 12.0),
     "tanh": TensorRange(-8.0, 8.0),
     "erf": TensorRange(-4.0, 4.0),
+    "cubic_kernel": TensorRange(-2.0, 2.0),
     "hard_swish": TensorRange(-3.0, FLOAT32_HIGHEST),
 }
 """Outside these a smooth function is constant to within a 16-bit step, so its argument may saturate there."""

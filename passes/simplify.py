@@ -1,18 +1,31 @@
 """No operator of `main` is constant, computed twice, or without effect.
 
 Run first, so that other passes see plain patterns, and again after lowering, which leaves moves of moves and
-shared subexpressions. Element-wise operators and moves of constants are evaluated; the identities are in
-`passes.algebra`; of equal calls the first is kept, with its name.
+shared subexpressions. Element-wise operators, functions, products and moves of constants are evaluated; the identities are
+in `passes.algebra`; of equal calls the first is kept, with its name.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tvm
 from tvm import ir, relax
 
+from nmc.pwl.functions import function_named
 from passes.algebra import RULES
 from passes.definitions import operator_name
+from passes.matrix_form.unary import UNARY
 from passes.numpy_meaning import evaluate_elementwise
-from passes.rewrite import Emitter, constant_value, dtype_of, rebuild, shape_of
+from passes.rewrite import (
+    Emitter,
+    callee_attributes,
+    callee_name,
+    constant_value,
+    dtype_of,
+    rebuild,
+    shape_of,
+)
 
 LARGEST_GROWTH = 1 << 16
 """A constant is not evaluated when that yields this many elements more than it is made of."""
@@ -34,6 +47,8 @@ def simplify(module: ir.IRModule, context: tvm.transform.PassContext) -> ir.IRMo
     def visit(emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
         if bound_next:  # the call that the last visit returned now has its variable
             computed[bound_next.pop()] = emitter.bindings[-1].var
+        if isinstance(value, relax.Call) and callee_name(module, value) == UNARY:
+            value = _applied(emitter, value, callee_attributes(module, value))
         simple = simplified(emitter, value) if isinstance(value, relax.Call) else value
         if not isinstance(simple, relax.Call):
             return simple
@@ -59,6 +74,15 @@ def simplified(emitter: Emitter, call: relax.Call) -> relax.Expr:
     return simplified(emitter, replacement) if isinstance(replacement, relax.Call) else replacement
 
 
+def _applied(emitter: Emitter, call: relax.Call, attributes: Mapping[str, Any]) -> relax.Expr:
+    """A unary function of a constant evaluated; any other call of one as it is."""
+    value = constant_value(call.args[0])
+    if value is None:
+        return call
+    parameters = {str(name): float(number) for name, number in attributes["parameters"].items()}
+    return emitter.constant(function_named(str(attributes["function"]), parameters)(value))
+
+
 def _evaluated(call: relax.Call) -> np.ndarray | None:
     """The value of an operator on constants, floats computed in float64; None if it is to stay."""
     values = [constant_value(argument) for argument in call.args]
@@ -73,6 +97,8 @@ def _evaluated(call: relax.Call) -> np.ndarray | None:
     name = operator_name(call)
     if name == "relax.reshape":
         return arrays[0].reshape(shape_of(call))
+    if name == "relax.matmul" and len(arrays) == 2:
+        return np.matmul(*arrays)
     if name == "relax.broadcast_to":
         return np.broadcast_to(arrays[0], shape_of(call))
     if name == "relax.permute_dims":

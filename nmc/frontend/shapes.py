@@ -114,7 +114,7 @@ def _substitute(value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> list[
     element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
     if element not in ELEMENT_TYPES:
         return [
-            f"input '{value.name}' holds {element} values; a compiled model takes {', '.join(ELEMENT_TYPES)}"
+            f"input '{value.name}' holds {element} values; a compiled model takes real numbers and truth values"
         ]
     for dimension in value.type.tensor_type.shape.dim:
         if dimension.dim_param in symbols:

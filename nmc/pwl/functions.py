@@ -207,6 +207,13 @@ def _exponential_unit(x: FloatArray, alpha: float, gamma: float = 1.0, width: fl
     return gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / width))
 
 
+def _keys_kernel(x: FloatArray, a: float) -> FloatArray:
+    """The weight of an element at distance x in cubic interpolation (Keys 1981, equation 4, with coefficient a)."""
+    near, far = np.minimum(np.abs(x), 1.0), np.clip(np.abs(x), 1.0, 2.0)
+    inner = ((a + 2) * near - (a + 3)) * near**2 + 1
+    return inner + (((far - 5) * far + 8) * far - 4) * a
+
+
 def _power(exponent: float) -> Function:
     whole, negative = exponent == round(exponent), exponent < 0
     return _smooth(
@@ -248,6 +255,13 @@ RULES: dict[str, Callable[..., Function]] = {
     "ceil": _stairs(lambda n: (n - 1.0, False)),
     "round": _stairs(lambda n: (n - 0.5, n % 2 == 0)),
     "mirror": _mirror,
+    "hat": lambda: _exact((-_INFINITY, 0.0, 0.0), (-1.0, 1.0, 1.0), (0.0, -1.0, 1.0), (1.0, 0.0, 0.0)),
+    "cubic_kernel": lambda a=-0.75: _smooth(
+        lambda x: _keys_kernel(x, a),
+        tails=(_ZERO, _ZERO),
+        kinks=(-2.0, -1.0, 0.0, 1.0, 2.0),
+        usual_range=(-2.0, 2.0),
+    ),
     # Gates and activations.
     "hard_swish": lambda: _smooth(
         lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0), tails=_GATE, kinks=(-3.0, 3.0)

@@ -99,6 +99,15 @@ def _mirror(x: relax.Expr, low: float, high: float, phase: float) -> relax.Expr:
     return _shifted(_op.abs(rest), low)
 
 
+def _keys_kernel(x: relax.Expr, a: float) -> relax.Expr:
+    """Keys' cubic kernel: one cubic of min(|x|, 1) and one of |x| between 1 and 2, each zero or constant elsewhere."""
+    size = _op.abs(x)
+    near, far = _op.minimum(size, _constant(1.0)), _clipped(size, 1.0, 2.0)
+    inner = _op.multiply(_shifted(_scaled(near, a + 2.0), -(a + 3.0)), _op.multiply(near, near))
+    outer = _shifted(_op.multiply(_shifted(_op.multiply(_shifted(far, -5.0), far), 8.0), far), -4.0)
+    return _shifted(_op.add(inner, _scaled(outer, a)), 1.0)
+
+
 FUNCTIONS: Mapping[str, Meaning] = {
     "relu": lambda x, p: _positive(x),
     "leaky_relu": lambda x, p: _op.add(_positive(x), _scaled(_negative(x), p["alpha"])),
@@ -116,6 +125,8 @@ FUNCTIONS: Mapping[str, Meaning] = {
     "ceil": _stairs(_op.ceil),
     "round": _stairs(_op.round),
     "mirror": lambda x, p: _mirror(x, p["low"], p["high"], p["phase"]),
+    "hat": lambda x, p: _positive(_shifted(_op.negative(_op.abs(x)), 1.0)),
+    "cubic_kernel": lambda x, p: _keys_kernel(x, p["a"]),
     "abs": lambda x, p: _op.abs(x),
     "hard_sigmoid": lambda x, p: _hard_sigmoid(x, p["alpha"], p["beta"]),
     "hard_swish": lambda x, p: _op.multiply(x, _hard_sigmoid(x, 1.0 / 6.0, 0.5)),

@@ -82,6 +82,7 @@ PARAMETERS = {
         for name in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
     },
     **{name: {"step": 0.25, "lowest": -0.75, "highest": 0.75} for name in ("floor", "ceil", "round")},
+    "cubic_kernel": {"a": -0.75},
     "mirror": {"low": -0.25, "high": 0.25, "phase": 0.1, "lowest": -1.0, "highest": 1.0},
 }
 

@@ -16,6 +16,13 @@ def gelu(x: float) -> float:
     return x * 0.5 * math.erfc(-x / math.sqrt(2))
 
 
+def keys_kernel(x: float, a: float = -0.75) -> float:
+    """Keys 1981, equation 4, spelled out."""
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
 DEFINITIONS = {
     "identity": lambda x: x,
     "relu": lambda x: max(x, 0.0),
@@ -36,6 +43,8 @@ DEFINITIONS = {
     "floor": math.floor,
     "ceil": math.ceil,
     "round": round,
+    "hat": lambda x: max(1 - abs(x), 0.0),
+    "cubic_kernel": lambda x: keys_kernel(abs(x)),
     "mirror": lambda x: abs(x - 2 * round(x / 2)),
     "thresholded_relu": lambda x: x if x > 1 else 0.0,
     "shrink": lambda x: x if abs(x) > 0.5 else 0.0,

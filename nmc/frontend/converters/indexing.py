@@ -6,7 +6,7 @@ import numpy as np
 from tvm import relax
 
 from nmc.frontend.converters.registry import converts
-from nmc.frontend.emitter import Emitter, dtype_of, shape_of
+from nmc.frontend.emitter import Emitter, dtype_of, is_float, shape_of
 from nmc.frontend.values import ConversionError, Node, Value
 
 REDUCTIONS = {"none": "update", "add": "add", "mul": "mul", "min": "min", "max": "max"}
@@ -127,9 +127,12 @@ def _one_hot(emitter: Emitter, node: Node) -> Sequence[Value]:
     depth, rank = int(depth_value.reshape(-1)[0]), len(shape_of(indices))
     axis = int(node.attributes.get("axis", -1)) % (rank + 1)
     shape = shape_of(indices)
-    column = emitter.reshape(emitter.cast(indices, "int64"), (*shape[:axis], 1, *shape[axis:]))
+    whole: Value = emitter.cast(indices, "int64")
+    if is_float(indices):  # their whole parts as floats can be compared where floats are computed
+        whole = emitter.cast(whole, "float32")
+    column = emitter.reshape(whole, (*shape[:axis], 1, *shape[axis:]))
     wrapped = from_the_front(emitter, column, depth)
-    places = np.arange(depth, dtype=np.int64).reshape((-1,) + (1,) * (rank - axis))
+    places = np.arange(depth).reshape((-1,) + (1,) * (rank - axis)).astype(dtype_of(column))
     hot = emitter.call(relax.op.equal, wrapped, places)
     off, on = (emitter.reshape(emitter.slice(values, 0, i, i + 1), ()) for i in (0, 1))
     return [emitter.call(relax.op.where, hot, on, off)]

@@ -40,11 +40,10 @@ def _deform_conv(emitter: Emitter, node: Node) -> Sequence[Value]:
     )
     samples = sample_bilinear(emitter, x, rows, columns)
     if node.input(4) is not None:
-        mask = emitter.reshape(node.tensor(4), (batch, offset_groups, taps, flat, 1))
+        mask = emitter.reshape(node.tensor(4), (batch, offset_groups, 1, taps, flat))
         samples = emitter.call(relax.op.multiply, samples, mask)
-    by_channel = emitter.transpose(samples, [0, 1, 4, 2, 3])
     terms = channels // groups * taps
-    matrix = emitter.reshape(by_channel, (batch, groups, terms, flat))
+    matrix = emitter.reshape(samples, (batch, groups, terms, flat))
     outputs = shape_of(weight)[0]
     product = matmul(emitter, emitter.reshape(weight, (groups, outputs // groups, terms)), matrix)
     result: Value = emitter.reshape(product, (batch, outputs, *places))
@@ -69,49 +68,26 @@ def sample_bilinear(emitter: Emitter, x: Value, rows: Value, columns: Value) -> 
     """Interpolate `x` [batch, channels, height, width] at places computed at run time; zero outside.
 
     `rows` and `columns` have shape [batch, groups, taps, outputs], a group for each equal share of the
-    channels; the result is [batch, groups, taps, outputs, channels a group]. A border of zeros, one before and
-    two behind, makes places outside read zeros after clipping, so that nothing has to be compared.
+    channels; the result is [batch, groups, channels a group, taps, outputs].
     """
     batch, channels, height, width = shape_of(x)
-    groups = shape_of(rows)[1]
-    padded = emitter.call(relax.op.nn.pad, x, pad_width=[0, 0, 0, 0, 1, 2, 1, 2])
-    table = emitter.reshape(padded, (batch, groups, channels // groups, height + 3, width + 3))
-    table = emitter.reshape(emitter.transpose(table, [0, 1, 3, 4, 2]), (-1, channels // groups))
-    planes = np.arange(batch * groups, dtype=np.float32).reshape(batch, groups, 1, 1)
-    row, row_part = _whole_and_part(emitter, rows, height)
-    column, column_part = _whole_and_part(emitter, columns, width)
-    first = _scaled_sum(emitter, row, width + 3, emitter.cast(column, "int64"))
-    first = emitter.call(relax.op.add, first, (planes * (height + 3) * (width + 3)).astype(np.int64))
-    total: Value | None = None
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        index = emitter.call(relax.op.add, first, np.asarray(down * (width + 3) + right, np.int64))
-        weight = emitter.call(
-            relax.op.multiply, _share(emitter, row_part, down), _share(emitter, column_part, right)
-        )
-        weighted = emitter.call(
-            relax.op.multiply,
-            emitter.take(table, index, 0),
-            emitter.reshape(weight, (*shape_of(weight), 1)),
-        )
-        total = weighted if total is None else emitter.call(relax.op.add, total, weighted)
-    return total if total is not None else x
+    groups, taps, outputs = shape_of(rows)[1:]
+    images = emitter.reshape(x, (batch * groups, channels // groups, height, width))
+    grid = emitter.concat(
+        [
+            emitter.reshape(_on_grid(emitter, places, size), (batch * groups, 1, taps, outputs))
+            for places, size in ((columns, width), (rows, height))
+        ],
+        axis=1,
+    )
+    sampled = emitter.call(relax.op.image.grid_sample, images, grid, align_corners=False)
+    return emitter.reshape(sampled, (batch, groups, channels // groups, taps, outputs))
 
 
-def _whole_and_part(emitter: Emitter, places: Value, size: int) -> tuple[Value, Value]:
-    """Places, moved behind a border of one element, as the element before and the distance from it."""
-    moved = emitter.call(relax.op.add, places, np.float32(1))
-    inside = emitter.call(relax.op.clip, moved, 0.0, float(size + 1))
-    whole = emitter.call(relax.op.floor, inside)
-    return whole, emitter.call(relax.op.subtract, inside, whole)
-
-
-def _scaled_sum(emitter: Emitter, row: Value, width: int, column: Value) -> Value:
-    scaled = emitter.call(relax.op.multiply, emitter.cast(row, "int64"), np.asarray(width, np.int64))
-    return emitter.call(relax.op.add, scaled, column)
-
-
-def _share(emitter: Emitter, part: Value, far: int) -> Value:
-    return part if far else emitter.call(relax.op.subtract, np.float32(1), part)
+def _on_grid(emitter: Emitter, places: Value, size: int) -> Value:
+    """Places in elements as -1 at the first element's outer edge to 1 at the last one's."""
+    scaled = emitter.call(relax.op.multiply, places, np.float32(2 / size))
+    return emitter.call(relax.op.add, scaled, np.float32(1 / size - 1))
 
 
 @dataclass(frozen=True)
