@@ -39,7 +39,7 @@ class QuantisedTable:
     `breakpoints` [entries-1]; divided blocks the int32 `blocks` [n, 3]: first entry, shift and segments of each.
     Fields after `blocks` are for reports: errors are in real units, rounding of the output included, over the
     integers of the range fitted; `table_max_error` is the real-valued table's part of it. `clipped_slopes` counts
-    segments too steep to store, wrong but in their middle.
+    segments of that range too steep to store, wrong but in their middle.
     """
 
     addressing: str
@@ -128,7 +128,7 @@ def quantise_table(
         input_scale=float(input_scale),
         output_scale=float(output_scale),
         table_max_error=table.max_error,
-        clipped_slopes=int((np.abs(line_slopes) > SLOPE_LIMIT + 0.5).sum()),
+        clipped_slopes=int(((np.abs(line_slopes) > SLOPE_LIMIT + 0.5) & _reaches_into(table, order)).sum()),
     )
     x, weight = _sampled_integers(left, right, input_scale, input_bits)
     real, index = arguments(table.function, x, input_scale), rounded.address(x)
@@ -154,10 +154,15 @@ def _fitted_extents(table: "Table", order: NDArray[np.int64]) -> tuple[FloatArra
     A segment that goes on beyond the range would else be centred on what inputs never take, and miss what they do.
     """
     left, right = table.left[order], table.right[order]
-    inside = (left < table.hi) & (right > table.lo)
+    inside = _reaches_into(table, order)
     return np.where(inside, np.maximum(left, table.lo), left), np.where(
         inside, np.minimum(right, table.hi), right
     )
+
+
+def _reaches_into(table: "Table", order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which segments hold some of the fitted range."""
+    return (table.left[order] < table.hi) & (table.right[order] > table.lo)
 
 
 def _measured(
