@@ -15,10 +15,11 @@ from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.data import checked_samples
 from nmc.errors import ConfigError, UnsupportedOperatorError
 from nmc.fallback import find_fallback, integer_inputs
-from nmc.finite_weights import require_finite_weights
+from nmc.finite_weights import require_finite_factors, require_finite_weights
 from nmc.frontend import ImportedModel, TensorSpec, import_model
 from nmc.index_limits import with_index_limits
 from nmc.manifest import Border, Fallback
+from nmc.masks import found_masks, possible_masks, require_masks
 from nmc.memory import release_freed_memory
 from nmc.mixed_precision import choose_products
 from nmc.narrowing import narrow_products
@@ -126,6 +127,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     """Goes on to level 2: matrix form with a table for every function; also how it becomes integers."""
     options, stages = made.options, list(made.stages)
     progress("lowering to matrix form")
+    require_finite_factors(made.imported.module, made.imported.operators)
     exact = lower(made.imported.module, stages)
     require_finite_weights(exact, made.imported.operators)
     progress("calibrating")
@@ -140,6 +142,8 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     ranges = collect_ranges(exact, samples, observe, SAMPLES if options.calibration else SYNTHETIC)
     exact, ranges = expand_maximum(*fold_waves(*expand_rounding(*bound_masks(exact, ranges))))
     formats = plan_formats(exact, ranges)
+    inputs = found_masks(made.inputs, exact, ranges, formats)
+    require_masks(options.calibration, inputs, "calibration data")
     products: NarrowProducts = {}
     if narrow:
         progress("choosing 8-bit formats")
@@ -153,6 +157,7 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
     stages += [("expand_maximum", exact), ("linearise", matrix_form)]
     made = replace(
         made,
+        imported=replace(made.imported, inputs=inputs),
         levels={**made.levels, "matrix_form": matrix_form},
         stages=stages,
         partitioned=matrix_form,
@@ -223,7 +228,7 @@ def calibration_samples(
             "give --calibrate DATA.npz"
         )
         return synthetic_samples(list(imported.module["main"].params)), (warning,)
-    arrays = list(checked_samples(data, imported.inputs, "calibration data").values())
+    arrays = list(checked_samples(data, possible_masks(imported.inputs), "calibration data").values())
     count = len(arrays[0]) if arrays else 1
     return [[array[index] for array in arrays] for index in range(count)], ()
 

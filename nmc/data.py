@@ -11,14 +11,15 @@ import numpy as np
 
 from nmc.errors import CalibrationError
 from nmc.files import read_bytes, write_atomically
+from nmc.quant.formats import MASKED
 
 NPY_BEGINNING, ZIP_BEGINNINGS = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
 """What files of one array begin with, and archives of several or of none."""
 
 
 class Tensor(Protocol):
-    """What is asked of an input's description: its name, static shape, element type as in `float32`, and of how many
-    rows its values are indices, if they are."""
+    """What is asked of an input's description: its name, static shape, element type as in `float32`, of how many rows its
+    values are indices, if they are, and whether they may be minus infinity."""
 
     @property
     def name(self) -> str: ...
@@ -31,6 +32,9 @@ class Tensor(Protocol):
 
     @property
     def index_limit(self) -> int | None: ...
+
+    @property
+    def is_mask(self) -> bool: ...
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -81,9 +85,9 @@ def checked_samples(
 ) -> dict[str, np.ndarray]:
     """The arrays in the inputs' element types: each [samples, *input shape], one or more samples.
 
-    Raises one CalibrationError that lists every wrong name, shape, element type and value; `source` names the
-    file. Arrays that no input has the name of are left out, with a warning, as long as no input is missing: a
-    data file often holds the labels too.
+    Minus infinity in a mask becomes MASKED. Raises one CalibrationError that lists every wrong name, shape, element type
+    and value; `source` names the file. Arrays that no input has the name of are left out, with a warning, as long as no
+    input is missing: a data file often holds the labels too.
     """
     problems = _name_problems(arrays, inputs)
     if all(tensor.name in arrays for tensor in inputs):
@@ -112,8 +116,8 @@ def checked_inputs(
 ) -> dict[str, np.ndarray]:
     """The arrays of one run in the inputs' element types: each of exactly the input's shape.
 
-    Raises one CalibrationError that lists every wrong name, shape, element type and value; `finite` says whether
-    infinities and NaN are wrong, as they are where floats become integers.
+    Minus infinity in a mask becomes MASKED. Raises one CalibrationError that lists every wrong name, shape, element type
+    and value; `finite` says whether infinities and NaN are wrong, as they are where floats become integers.
     """
     problems = _name_problems(arrays, inputs)
     values: dict[str, np.ndarray] = {}
@@ -165,7 +169,8 @@ def _value_problem(array: np.ndarray, tensor: Tensor, finite: bool = True) -> st
         return f"input '{tensor.name}' holds {array.dtype}, expected {tensor.dtype}"
     if finite and array.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            wrong = np.flatnonzero(~np.isfinite(array.astype(target)))
+            converted = array.astype(target)
+        wrong = np.flatnonzero(~(np.isfinite(converted) | (tensor.is_mask & np.isneginf(converted))))
         if wrong.size:
             position = np.unravel_index(int(wrong[0]), array.shape)
             return (
@@ -201,7 +206,8 @@ def _convertible(given: np.dtype, expected: np.dtype) -> bool:
 
 
 def _converted(array: np.ndarray, tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(array.astype(tensor.dtype)).reshape(array.shape)
+    converted = np.ascontiguousarray(array.astype(tensor.dtype)).reshape(array.shape)
+    return np.where(np.isneginf(converted), np.float32(MASKED), converted) if tensor.is_mask else converted
 
 
 def _text(extents: Iterable[object]) -> str:

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 FORMAT = "nmc-package"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised by one whenever an older nmc could misread what a newer one writes."""
 
 
@@ -20,6 +20,8 @@ class PackageTensor:
     dtype: str
     index_limit: int | None = None
     """Of an input whose values are indices: the rows of the smallest table, -rows to rows - 1 being valid."""
+    is_mask: bool = False
+    """Whether an input's values may be minus infinity, which integers stand for."""
 
 
 @dataclass(frozen=True)

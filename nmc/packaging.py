@@ -78,7 +78,8 @@ def _manifest(
 
 def _tensors(specs: Sequence[TensorSpec]) -> tuple[manifest.PackageTensor, ...]:
     return tuple(
-        manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype, spec.index_limit) for spec in specs
+        manifest.PackageTensor(spec.name, tuple(spec.shape), spec.dtype, spec.index_limit, spec.is_mask)
+        for spec in specs
     )
 
 

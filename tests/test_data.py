@@ -16,6 +16,7 @@ class Input:
     shape: tuple[int, ...]
     dtype: str
     index_limit: int | None = None
+    is_mask: bool = False
 
 
 IMAGE = Input("image", (1, 3, 4, 4), "float32")

@@ -35,6 +35,8 @@ class TensorSpec:
     index_limit: int | None = None
     """Of an input whose values are indices: the rows of the smallest table, -rows to rows - 1 being valid. The compiler
     finds it out (`nmc.index_limits`)."""
+    is_mask: bool = False
+    """Whether its values may be minus infinity, which integers stand for. The compiler finds it out (`nmc.masks`)."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ MINUS_INFINITY = -1.0e30
 """Values below this stand for minus infinity, as in attention masks: a row of scores that is masked whole has no other."""
 
 
+MASKED = -(2.0**126)
+"""What an input's minus infinity becomes: a quarter of float32's range, so that sums of four stay finite."""
+
+
 @dataclass(frozen=True)
 class TensorRange:
     """The smallest and the largest value that calibration saw, both finite."""

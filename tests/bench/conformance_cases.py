@@ -24,6 +24,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx
 
 from nmc.backend import AcceleratorBackend, CpuBackend
+from nmc.data import checked_inputs
 from nmc.error_bound import error_bounds
 from nmc.errors import NmcError
 
@@ -184,8 +185,8 @@ def _precision(wanted: np.ndarray) -> float:
 def _allowed(prepared: Any, inputs: Arrays) -> list[np.ndarray]:
     compilation = prepared.compilation
     given = dict(zip(prepared.names, inputs, strict=False))
-    free = [np.asarray(given[spec.name]).astype(spec.dtype) for spec in compilation.inputs]
-    return error_bounds(compilation, free)
+    free = {spec.name: np.asarray(given[spec.name]).astype(spec.dtype) for spec in compilation.inputs}
+    return error_bounds(compilation, list(checked_inputs(free, compilation.inputs).values()))
 
 
 def outcomes(cases: Mapping[str, Case], names: Sequence[str], target: str) -> Iterator[Outcome]:

@@ -109,6 +109,12 @@ def test_weights_that_are_not_finite_are_refused_by_their_layer(compile_model, t
     assert_refused(compile_model("m.onnx"), "MatMul 'dense'", f"weights hold {value}")
 
 
+def test_a_division_by_zero_is_refused_by_its_layer(compile_model, tmp_path) -> None:
+    divide = helper.make_node("Div", ["x", "zero"], ["y"], "halve")
+    save(tmp_path / "m.onnx", [divide], {"x": [1, 8]}, {"y": [1, 8]}, zero=np.zeros(8, np.float32))
+    assert_refused(compile_model("m.onnx"), "Div 'halve'", "the factor inf")
+
+
 @pytest.mark.parametrize(
     ("options", "says"), [((), "synthetic inputs"), (("--calibrate", "d.npz"), "calibration data")]
 )

@@ -135,7 +135,7 @@ def test_an_unknown_member_is_refused() -> None:
 def test_a_newer_format_says_to_install_a_newer_nmc() -> None:
     content = to_bytes(package())
     manifest = json.dumps({"format": "nmc-package", "format_version": 99, "anything": []}).encode()
-    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 5: install a newer nmc"):
+    with pytest.raises(PackageError, match="package format 99, this nmc reads up to 6: install a newer nmc"):
         from_bytes(rezipped(content, {"manifest.json": manifest}))
 
 

@@ -175,6 +175,8 @@ def _pow(emitter: Emitter, node: Node) -> Sequence[Value]:
 @converts("Mod")
 def _mod(emitter: Emitter, node: Node) -> Sequence[Value]:
     a, b = node.tensor(0), node.tensor(1)
+    if isinstance(b, np.ndarray) and not is_float(b) and not b.all():
+        raise ConversionError("divides integers by zero")
     if not node.attributes.get("fmod", 0):
         rest = emitter.call(relax.op.floor_mod, a, b)
         unbounded = is_float(a) and not (isinstance(b, np.ndarray) and bool(np.isfinite(b).all()))
