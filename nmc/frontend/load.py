@@ -6,13 +6,13 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import external_data_helper
+from onnx import external_data_helper, version_converter
 
 from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.frontend.weights import graph_alone, large_tensors
 
 OLDEST_OPSET = 6
-"""Older operator sets define broadcasting and shapes by attributes that no tool still writes."""
+"""Older operator sets define shapes by attributes that no tool still writes: their models are converted to this one."""
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """A protobuf message cannot be serialised beyond this size; larger models keep their weights in separate
@@ -39,6 +39,10 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
     _check_opsets(model, name)
     _check_operators_exist(model)
     _check_standard(model, name)
+    version = _opset_version(model)
+    if version is not None and version < OLDEST_OPSET:
+        model = _converted(model, name, version)
+        _check_standard(model, name)
     return model, name, digest
 
 
@@ -118,30 +122,37 @@ def _check_graph(model: onnx.ModelProto, name: str) -> None:
         raise ModelError(f"{name}: the graph has no outputs; there is nothing to compute")
 
 
-def _check_opsets(model: onnx.ModelProto, name: str) -> None:
-    newest = onnx.defs.onnx_opset_version()
+def _opset_version(model: onnx.ModelProto) -> int | None:
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = versions.get("", versions.get("ai.onnx"))
+    return versions.get("", versions.get("ai.onnx"))
+
+
+def _check_opsets(model: onnx.ModelProto, name: str) -> None:
+    newest, version = onnx.defs.onnx_opset_version(), _opset_version(model)
     if version is None:
         if any(node.domain in ("", "ai.onnx") for node in model.graph.node):
             raise ModelError(f"{name}: declares no operator set version (opset_import is empty)")
-        return
-    if version > newest:
+    elif version > newest:
         raise ModelError(
             f"{name}: uses operator set {version}; the installed onnx package knows up to {newest}: "
             "upgrade onnx or export the model with an older operator set"
         )
-    if version < OLDEST_OPSET:
+
+
+def _converted(model: onnx.ModelProto, name: str, version: int) -> onnx.ModelProto:
+    """The same model in operator set OLDEST_OPSET."""
+    try:
+        return version_converter.convert_version(model, OLDEST_OPSET)
+    except Exception as error:  # RuntimeError, or one of the checker's or shape inference's own
         raise ModelError(
-            f"{name}: uses operator set {version}; the oldest supported is {OLDEST_OPSET}: "
-            "convert it with onnx.version_converter"
-        )
+            f"{name}: uses operator set {version}, which onnx.version_converter cannot convert to {OLDEST_OPSET} "
+            f"({one_line(error).rpartition('failed: ')[2]}); export the model with a newer operator set"
+        ) from error
 
 
 def _check_operators_exist(model: onnx.ModelProto) -> None:
     """Every operator of the standard's own domain must be defined at the declared version."""
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = versions.get("", versions.get("ai.onnx", 0))
+    version = _opset_version(model) or 0
     local = {(function.domain, function.name) for function in model.functions}
     unknown = []
     for index, node in enumerate(model.graph.node):

@@ -66,10 +66,29 @@ def test_changed_external_data_changes_the_source_hash(tmp_path: Path) -> None:
     assert import_model(tmp_path / "m.onnx").source_hash != first
 
 
-@pytest.mark.parametrize(("opset", "words"), [(999, "knows up to"), (3, "oldest supported")])
-def test_an_operator_set_out_of_range_is_refused(opset: int, words: str) -> None:
+def test_a_model_of_an_older_operator_set_is_converted() -> None:
+    """Before operator set 5 a reshape has its shape as an attribute, and until 6 Relu names what it overwrites."""
+    values = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [2, 3]), ("y", [3, 2]))
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["x"], ["turned"], shape=[3, -1]),
+        helper.make_node("Relu", ["turned"], ["y"], consumed_inputs=[0]),
+    ]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)], ir_version=3)
+    imported = import_model(model)
+    assert imported.outputs[0].shape == (3, 2)
+    assert [node.operator for node in imported.nodes] == ["Reshape", "Relu"]
+
+
+@pytest.mark.parametrize(
+    ("opset", "operator", "words"),
+    [(999, "Relu", "knows up to"), (1, "Split", "cannot convert to 6 .*Split")],
+)
+def test_an_operator_set_out_of_range_is_refused(opset: int, operator: str, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        import_model(relu_model(opset))
+        import_model(relu_model(opset, operator))
 
 
 def test_an_operator_that_the_standard_does_not_define_is_named() -> None:
