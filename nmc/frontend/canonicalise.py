@@ -8,8 +8,10 @@ import onnxruntime
 
 from nmc.frontend.load import PROTOBUF_LIMIT_BYTES
 from nmc.frontend.precision import make_float32
-from nmc.frontend.weights import graph_with_outside_weights
+from nmc.frontend.weights import graph_with_outside_weights, weight_bytes
 
+LARGE_BYTES = 1024
+"""Weights of so many bytes are handed over outside the graph."""
 SILENT = 4
 """onnxruntime's log level above every message; its errors reach us as exceptions."""
 
@@ -36,7 +38,7 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     correctness.
     """
     name_nodes(model)
-    if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
+    if weight_bytes(model) > PROTOBUF_LIMIT_BYTES:
         return model
     with tempfile.TemporaryDirectory(prefix="nmc-") as directory:
         optimised = Path(directory) / "optimised.onnx"
@@ -59,6 +61,11 @@ def _write_optimised(model: onnx.ModelProto, path: Path) -> None:
     options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(path)
     options.add_session_config_entry("session.disable_prepacking", "1")  # the session never runs
+    # weights beside the graph are copied once, those within it whenever protobuf packs it
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
+    )
     graph, weights = graph_with_outside_weights(model)
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     options.add_external_initializers(list(weights), values)

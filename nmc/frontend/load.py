@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, version_converter
 
 from nmc.errors import ModelError, UnsupportedOperatorError
-from nmc.frontend.weights import graph_alone, large_tensors
+from nmc.frontend.weights import graph_alone, large_tensors, weight_bytes
 
 OLDEST_OPSET = 6
 """Older operator sets define shapes by attributes that no tool still writes: their models are converted to this one."""
@@ -170,7 +170,7 @@ def _check_operators_exist(model: onnx.ModelProto) -> None:
 
 
 def _check_standard(model: onnx.ModelProto, name: str) -> None:
-    if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
+    if weight_bytes(model) > PROTOBUF_LIMIT_BYTES:
         return  # the checker serialises the message, which protobuf cannot do at this size
     # The checker wants a shape on every input and output, onnxruntime and exporters do not: lend it one.
     tensors = [value.type.tensor_type for value in (*model.graph.input, *model.graph.output)]

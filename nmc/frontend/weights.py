@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 SMALL_ELEMENTS = 256
 """Initializers of so many elements or fewer stay in the graph: shapes, axes and scalars that checks and folding look at."""
@@ -43,6 +44,21 @@ def graph_with_outside_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto,
 def large_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     """The initializers that `graph_alone` empties."""
     return [tensor for tensor in model.graph.initializer if _is_large(tensor)]
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """The bytes that the initializers and the constants of a model stand for: nearly all of its own, which protobuf
+    cannot tell without writing them all."""
+    constants = (
+        attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")
+    )
+    return sum(_tensor_bytes(tensor) for tensor in chain(model.graph.initializer, constants))
+
+
+def _tensor_bytes(tensor: onnx.TensorProto) -> int:
+    if tensor.data_type == TensorProto.STRING:
+        return sum(map(len, tensor.string_data))
+    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
