@@ -8,6 +8,7 @@ narrow where a function bends, nearly as free ones are, for the price of 32 rows
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -31,6 +32,8 @@ MAXIMUM_BITS = 7
 MEASURED_BITS = 4
 """Up to this many bits the errors of a block's segments are measured; each further bit quarters them (squared ones,
 twice), as it does where a segment is so short that the function is nearly a parabola on it."""
+MEASURED_POINTS = 16
+"""Of a segment whose error is compared with others': fewer than a fit takes."""
 MARGIN_OCTAVES, MARGIN_BITS = 2, 2
 """Octaves outside the range on each side, and their division: along the line of another octave a root is soon wrong."""
 LEAST_ENTRIES_WITH_MARGINS = 64
@@ -75,6 +78,7 @@ def _divided(problem: Problem, curve: Curve, coarse: Segments, count: int) -> Se
     if problem.input_step is not None:
         finest = min(finest, round(np.log2(coarse.width / problem.input_step)))
 
+    @cache
     def parts(bits: int) -> FloatArray:
         """The ends [blocks, parts+1] of all parts of every block."""
         return begin[:, None] + coarse.width * np.linspace(0.0, 1.0, (1 << bits) + 1)
@@ -139,11 +143,12 @@ def octave_block_segments(problem: Problem, count: int) -> Segments:
     if problem.input_step is not None:
         limits = np.clip(e_min + (block >> bits) - bits, 0, MAXIMUM_BITS)
 
+    @cache
     def parts(bits: int) -> FloatArray:
         return begin[:, None] + width[:, None] * np.linspace(0.0, 1.0, (1 << bits) + 1)
 
     def measure(bits: int) -> FloatArray:
-        ends = parts(bits)
+        ends = parts(bits).copy()
         ends[inside.argmax(), 0] = min(ends[inside.argmax(), 0], lowest)
         signs = (1.0, -1.0) if signed else (1.0,)
         return np.maximum.reduce(
@@ -186,18 +191,16 @@ def _errors_on(problem: Problem, ends: FloatArray, sign: float) -> FloatArray:
     """The largest error of the segments between the magnitudes `ends` [blocks, parts+1] on one half-line; [blocks]."""
     curve = trace(lambda magnitude: problem.function(sign * magnitude), float(ends.min()), float(ends.max()))
     left, right = ends[:, :-1].ravel(), ends[:, 1:].ravel()
-    lines = fit_lines(
-        curve, left, right, problem.rule, problem.last_arguments(left, right, magnitudes(problem)[1])
-    )
+    last = problem.last_arguments(left, right, magnitudes(problem)[1])
+    lines = fit_lines(curve, left, right, problem.rule, last, MEASURED_POINTS)
     return np.asarray(lines.errors.reshape(len(ends), -1).max(axis=1))
 
 
 def _segment_errors(problem: Problem, curve: Curve, left: FloatArray, right: FloatArray) -> FloatArray:
     """The largest error of each segment, or its part of the expected squared error where the density is known."""
     if problem.density is None:
-        return fit_lines(
-            curve, left, right, problem.rule, problem.last_arguments(left, right, problem.hi)
-        ).errors
+        last = problem.last_arguments(left, right, problem.hi)
+        return fit_lines(curve, left, right, problem.rule, last, MEASURED_POINTS).errors
     x = curve.points(left, right, FIT_POINTS)
     y = problem.function(x)
     lines = problem.rule(x, y)

@@ -89,15 +89,16 @@ def fit_lines(
     right: FloatArray,
     rule: LineRule = minimax_lines,
     last: FloatArray | None = None,
+    points: int = FIT_POINTS,
 ) -> Lines:
-    """A line for each segment [left, right] ([segments] each) of a curve.
+    """A line for each segment [left, right] ([segments] each) of a curve, fitted on so many of its points.
 
     `last` is the last argument of each where that is before its right end. A line for one argument alone goes through its
     value, as steep as one for the whole segment.
     """
     alone = np.zeros(len(left), bool) if last is None else last <= left
     end = right if last is None else np.where(alone, right, last)
-    x = curve.points(left, end, FIT_POINTS)
+    x = curve.points(left, end, points)
     lines = rule(x, curve.evaluate(x))
     if not alone.any():
         return lines
