@@ -7,6 +7,7 @@ its final size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -271,7 +272,7 @@ class Assembly:
         if address not in slots:
             slot = len(slots) if len(slots) < self.config.table_slots else self._recent_slots[0]
             slots[slot : slot + 1] = [address]
-            waits = self._synchroniser.add(int(isa.Queue.LOAD), [Access("table", slot, slot + 1, True)])
+            waits = self._synchroniser.add(isa.Queue.LOAD.value, [Access("table", slot, slot + 1, True)])
             self._commands.append((isa.LoadTable(address, slot), self.layer, waits))
         slot = slots.index(address)
         if slot in self._recent_slots:
@@ -280,36 +281,39 @@ class Assembly:
         return slot
 
     def _add(self, command: isa.Command, accesses: Sequence[Access]) -> None:
-        assert command.queue is not None
-        if self._chain or _streams(command):
-            self._chain.append((command, self.layer, accesses))
-            if _streams(command):
-                return
-            chain, self._chain = self._chain, []
-        else:
-            chain = [(command, self.layer, accesses)]
+        streams = _streams(command)
+        if not streams and not self._chain:
+            waits = self._synchroniser.add(_queue(command), accesses)
+            self._commands.append((command, self.layer, waits))
+            return
+        self._chain.append((command, self.layer, accesses))
+        if streams:
+            return
+        chain, self._chain = self._chain, []
         # nothing may stand between the commands of a chain, so all its waits come first
-        waits = [w for item, _, needs in chain for w in self._synchroniser.add(_queue(item), needs)]
+        waits = tuple(w for item, _, needs in chain for w in self._synchroniser.add(_queue(item), needs))
         for item, layer, _ in chain:
-            self._commands.append((item, layer, tuple(waits)))
-            waits = []
+            self._commands.append((item, layer, waits))
+            waits = ()
 
     def finish(self) -> tuple[list[isa.Command], list[str]]:
         """All commands with waits and signals in place and final addresses, and the layer of each."""
-        arena = self.constants.size
+        arena, all_signals = self.constants.size, self._synchroniser.signals
         commands: list[isa.Command] = []
         layers: list[str] = []
         numbers = [0] * len(QUEUES)
         held: list[isa.Command] = []
         for command, layer, waits in self._commands:
-            queue = _queue(command)
-            group = [isa.Wait(queue, _semaphore(other, queue)) for other in waits]
-            signals = self._synchroniser.signals.get((int(queue), numbers[queue]), [])
-            held += [isa.Signal(queue, _semaphore(queue, other)) for other in signals]
-            after, held = ([], held) if _streams(command) else (held, [])
+            queue, before = _queue(command), len(commands)
+            commands += [_wait(queue, other) for other in waits]
+            commands.append(command if queue == isa.Queue.COMPUTE else _relocated(command, arena))
+            if signals := all_signals.get((queue, numbers[queue])):
+                held += [_signal(queue, other) for other in signals]
+            if held and not _streams(command):
+                commands += held
+                held = []
             numbers[queue] += 1
-            commands += [*group, _relocated(command, arena), *after]
-            layers += [layer] * (len(group) + 1 + len(after))
+            layers += [layer] * (len(commands) - before)
         return [*commands, isa.End()], [*layers, layers[-1] if layers else ""]
 
 
@@ -331,6 +335,18 @@ def _streams(command: isa.Command) -> bool:
     return destination is not None and destination.address == isa.STREAM
 
 
+@cache
+def _wait(queue: int, other: int) -> isa.Wait:
+    """Holds a queue for another."""
+    return isa.Wait(isa.Queue(queue), _semaphore(other, queue))
+
+
+@cache
+def _signal(queue: int, other: int) -> isa.Signal:
+    """Tells another queue of the end of a queue's commands."""
+    return isa.Signal(isa.Queue(queue), _semaphore(queue, other))
+
+
 def _semaphore(signalling: int, waiting: int) -> int:
     """Each ordered pair of queues has a semaphore of its own."""
     return signalling * len(QUEUES) + waiting
@@ -345,8 +361,7 @@ def _relocated(command: isa.Command, arena: int) -> isa.Command:
     return command
 
 
-def _queue(command: isa.Command) -> isa.Queue:
+def _queue(command: isa.Command) -> int:
     """The queue of a command that does work; END, which has none, is added last and never ordered."""
-    queue = isa.queue_of(command)
-    assert queue is not None, "END is not ordered among the commands"
-    return queue
+    assert command.queue is not None, "END is not ordered among the commands"
+    return command.queue.value

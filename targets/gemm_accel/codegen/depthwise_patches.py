@@ -6,6 +6,7 @@ A tile is [image, rows, columns, channels] of the output. Its patch, halo and pa
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.kernels import depthwise_shape
@@ -77,6 +78,7 @@ def padded_input(operation: Depthwise) -> View:
     return permuted(view, (0, 2, 3, 1))
 
 
+@lru_cache(maxsize=4096)
 def span(operation: Depthwise, axis: int, count: int) -> int:
     """How many input positions `count` neighbouring outputs see along a spatial axis."""
     window = operation.window

@@ -9,7 +9,7 @@ outside the kernel reads it.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from targets.gemm_accel.codegen.buffers import Buffer
 from targets.gemm_accel.codegen.nodes import Copy, Depthwise, Elementwise, Gemm, Node
@@ -191,6 +191,7 @@ def head_axes(head: Node, view: View) -> View | None:
     return reshaped(view, (view.size,))
 
 
+@lru_cache(maxsize=64)
 def depthwise_shape(operation: Depthwise) -> tuple[int, int, int, int]:
     """[batch, output height, output width, channels] of a depthwise convolution."""
     batch, channels, *spatial = operation.x.shape
