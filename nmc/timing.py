@@ -14,6 +14,20 @@ from targets.gemm_accel.program import Program
 ARRAY, DRAIN, DRAM = "array", "drain unit", "DRAM port"
 """The units that a command can occupy."""
 
+TIMELESS = frozenset({isa.Signal, isa.Wait, isa.End})
+"""Commands that take no time of their own."""
+ELEMENTWISE = (isa.Hadamard, isa.Add, isa.Pwl)
+
+
+def _unit_of(command: type[isa.Command]) -> str:
+    if command.queue in (isa.Queue.LOAD, isa.Queue.STORE):
+        return DRAM
+    return DRAIN if command is isa.Drain else ARRAY
+
+
+UNITS = {command: _unit_of(command) for command in isa.COMMANDS.values() if command not in TIMELESS}
+"""The unit that a command occupies; one in the chain of a DRAIN occupies none of its own."""
+
 
 class CommandTime(NamedTuple):
     """One command: cycles from `start` to `end`, of which it occupies its unit for `busy`."""
@@ -59,20 +73,13 @@ def _time(symbol: str, program: Program, encoded: bytes, constants: bytes) -> Re
     profile(tvm_ffi.from_dlpack(each), tvm_ffi.from_dlpack(totals))
     cycles, _, _, _, bytes_read, bytes_written = totals.tolist()
     commands = tuple(
-        CommandTime(command, layer, unit_of(command), *numbers)
+        CommandTime(command, layer, UNITS[type(command)], *numbers)
         for command, layer, numbers in zip(program.commands, program.layers, each.tolist(), strict=True)
-        if not isinstance(command, isa.Signal | isa.Wait | isa.End)
+        if type(command) not in TIMELESS
     )
     return RegionTime(commands, cycles, bytes_read, bytes_written)
 
 
-def unit_of(command: isa.Command) -> str:
-    """The unit that a command occupies; one in the chain of a DRAIN occupies none of its own."""
-    if isa.queue_of(command) in (isa.Queue.LOAD, isa.Queue.STORE):
-        return DRAM
-    return DRAIN if isinstance(command, isa.Drain) else ARRAY
-
-
 def reads_stream(command: isa.Command) -> bool:
     """Whether a command takes what the command before it left, in one chain."""
-    return isinstance(command, isa.Hadamard | isa.Add | isa.Pwl) and command.a.address == isa.STREAM
+    return isinstance(command, ELEMENTWISE) and command.a.address == isa.STREAM

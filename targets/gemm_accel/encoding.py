@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from enum import IntEnum
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from nmc.errors import ProgramError
@@ -77,25 +78,36 @@ PARTS = {cls: _parts_of(cls) for cls in (*isa.COMMANDS.values(), *GROUPS.values(
 """The fields of each class: name, class of a group, how many numbers, what names the number. Looked up once."""
 
 
+def _leaves_of(cls: Any, prefix: str = "") -> list[tuple[str, int]]:
+    """The fields of a class and of its groups in the order of encoding: the path to each, and how many numbers it has."""
+    leaves: list[tuple[str, int]] = []
+    for name, group, count, _ in PARTS[cls]:
+        leaves += [(prefix + name, count)] if group is None else _leaves_of(group, f"{prefix}{name}.")
+    return leaves
+
+
+LEAVES = {cls: _leaves_of(cls) for cls in isa.COMMANDS.values()}
+"""What is encoded of each command, its groups flattened."""
+READERS = {cls: attrgetter(*(path for path, _ in leaves)) for cls, leaves in LEAVES.items() if len(leaves) > 1}
+"""What takes the values of those out of a command: all at once, since programs have 100,000 commands and more."""
+
+
 def _encode_one(item: isa.Command) -> bytes:
-    numbers = list(_flat(item))
+    cls = type(item)
+    leaves = LEAVES[cls]
+    values = READERS[cls](item) if cls in READERS else [getattr(item, path) for path, _ in leaves]
+    numbers: list[int] = []
+    for value, (path, count) in zip(values, leaves, strict=True):
+        if count == 1:
+            numbers.append(value)
+            continue
+        if len(value) != count:
+            raise ProgramError(f"{path} takes {count} numbers, not {len(value)}")
+        numbers += value
     try:
-        return bytes([item.opcode]) + LAYOUTS[type(item)].pack(*numbers)
+        return bytes([cls.opcode]) + LAYOUTS[cls].pack(*numbers)
     except struct.error as error:
-        raise ProgramError(f"{isa.mnemonic(type(item))} has a field out of range: {error}") from None
-
-
-def _flat(item: object) -> Iterator[int]:
-    for each, group, count, _ in PARTS[type(item)]:
-        value = getattr(item, each)
-        if group is not None:
-            yield from _flat(value)
-        elif count > 1:
-            if len(value) != count:
-                raise ProgramError(f"{each} takes {count} numbers, not {len(value)}")
-            yield from value
-        else:
-            yield int(value)
+        raise ProgramError(f"{isa.mnemonic(cls)} has a field out of range: {error}") from None
 
 
 def _build(cls: type, numbers: Iterator[int]) -> Any:

@@ -6,6 +6,7 @@ its queue, what it costs and what it requires.
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 ISA_VERSION = 3
@@ -35,9 +36,10 @@ class Type(IntEnum):
     @property
     def bytes(self) -> int:
         """The size of an element."""
-        return 1 << self.value
+        return 1 << int(self)
 
 
+@cache
 def element_type(dtype: str) -> Type:
     """The type of a numpy name such as int16."""
     return Type[dtype.replace("int", "I")]
@@ -356,9 +358,13 @@ class End(Command):
     cost: ClassVar[str] = "nothing"
 
 
+HOLDERS = (Signal, Wait)
+"""The commands that any queue may execute."""
+
+
 def queue_of(item: Command) -> Queue | None:
     """The queue that executes a command; None for END."""
-    return item.on if isinstance(item, Signal | Wait) else item.queue
+    return item.on if isinstance(item, HOLDERS) else item.queue
 
 
 def field_values(item: Any) -> list[tuple[Any, Any]]:
