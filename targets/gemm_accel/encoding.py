@@ -88,7 +88,9 @@ def _leaves_of(cls: Any, prefix: str = "") -> list[tuple[str, int]]:
 
 LEAVES = {cls: _leaves_of(cls) for cls in isa.COMMANDS.values()}
 """What is encoded of each command, its groups flattened."""
-READERS = {cls: attrgetter(*(path for path, _ in leaves)) for cls, leaves in LEAVES.items() if len(leaves) > 1}
+READERS = {
+    cls: attrgetter(*(path for path, _ in leaves)) for cls, leaves in LEAVES.items() if len(leaves) > 1
+}
 """What takes the values of those out of a command: all at once, since programs have 100,000 commands and more."""
 
 

@@ -31,6 +31,7 @@ def layers_of(
         outputs=(),
         accelerator=Accelerator(1, "", {"rows": 2, "columns": 3, "clock_megahertz": 100.0}),
         border=None,
+        host_features=(),
         regions=(Region("r", 0, 0, 0, 0, 64, 64),),
         layers=(Layer("conv", "Conv"), Layer("relu", "Relu")),
         products=(Product(product, 1, 4, 5, 6),),

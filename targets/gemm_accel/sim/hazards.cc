@@ -72,7 +72,7 @@ void Hazards::record(int64_t number, int queue, const Access& access, const Rang
   const auto first = split(range.start);
   const auto last = split(range.stop);
   const Event event{issued_[queue] - 1, number};
-  for (auto each = first; each != last; ++each) {
+  for (auto each = first, before = memory.end(); each != last;) {
     History& history = each->second;
     for (int other = 0; other < isa::kQueues; ++other) {
       if (other == queue) continue;
@@ -81,9 +81,11 @@ void Hazards::record(int64_t number, int queue, const Access& access, const Rang
     }
     if (access.writes) history = {};
     (access.writes ? history.written : history.read)[queue] = event;
+    // What the range was split into is joined where it has one history again, as it always has once it is written.
+    const bool joins = before != memory.end() && before->second == history;
+    if (!joins) before = each;
+    each = joins ? memory.erase(each) : std::next(each);
   }
-  // A written range has one history again: what it was split into is joined.
-  if (access.writes) memory.erase(std::next(first), last);
 }
 
 void Hazards::check(int64_t number, int queue, const Access& access, const Range& range, const Event& event, int other,

@@ -32,9 +32,11 @@ class Hazards {
   struct Event {
     int64_t place = kNever;
     int64_t number = kNever;
+    bool operator==(const Event& other) const { return place == other.place && number == other.number; }
   };
   struct History {
     std::array<Event, isa::kQueues> written, read;
+    bool operator==(const History& other) const { return written == other.written && read == other.read; }
   };
 
   struct Semaphore {
