@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.bands import Band, stays_in_band
 from targets.gemm_accel.codegen.buffers import Buffer, Place
+from targets.gemm_accel.codegen.depthwise_block_choice import BlockMapping
 from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping as DepthwiseMapping
 from targets.gemm_accel.codegen.gemm import banded_bytes, gemm_bands
 from targets.gemm_accel.codegen.kernels import Kernel, buffers_read
@@ -42,7 +43,7 @@ class Chain:
     passed: frozenset[Buffer] = frozenset()
     stored: frozenset[Buffer] = frozenset()
     shared: frozenset[Buffer] = frozenset()
-    separable: tuple[Separable, DepthwiseMapping] | None = None
+    separable: tuple[Separable, DepthwiseMapping | BlockMapping] | None = None
 
     @property
     def resident(self) -> frozenset[Buffer]:

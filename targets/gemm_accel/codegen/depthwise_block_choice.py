@@ -4,7 +4,7 @@ What a mapping by blocks is says `depthwise_blocks.py`, which emits its commands
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from passes.matrix_form.im2col import Window
@@ -15,6 +15,7 @@ from targets.gemm_accel.codegen.scratchpad import aligned
 from targets.gemm_accel.codegen.steps import needs_of
 from targets.gemm_accel.codegen.tiles import balanced
 from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, TRANSFER_CYCLES
+from targets.gemm_accel.codegen.transfers import Block
 from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
@@ -73,6 +74,24 @@ class BlockMapping:
         """The lines of weights of a channel."""
         return self.rows.shift * self.columns.inputs
 
+    def blocks_of(self, rows: int, columns: int) -> int:
+        """The blocks that so many rows and columns of outputs take."""
+        return -(-rows // self.rows.outputs) * -(-columns // self.columns.outputs)
+
+    def layout(
+        self, counts: Sequence[int], element_bytes: int, repeats: Sequence[bool] | None
+    ) -> tuple[tuple[int, ...], tuple[Block, ...]]:
+        """A tile [1, rows, columns, channels] block after block, in each of which pixels are dense; all repeat, or none."""
+        columns, channels = counts[2:]
+        step = 0 if repeats is not None and repeats[3] else element_bytes
+        if repeats is not None and repeats[1]:
+            return (0, 0, 0, step), ()
+        pixel = (channels if step else 1) * element_bytes
+        row, block = self.columns.outputs * pixel, self.outputs * pixel
+        across = self.blocks_of(1, columns)
+        down = Block(1, self.rows.outputs, across * block)
+        return (0, row, pixel, step), (down, Block(2, self.columns.outputs, block))
+
 
 def side(window: Window, axis: int, outputs: int) -> Side:
     """So many neighbouring outputs along a spatial axis."""
@@ -92,11 +111,11 @@ def choose_blocks(
         return None
     needs = needs_of(kernel)
     best: tuple[float, BlockMapping] | None = None
-    for rows, columns in _promising(operation, config):
+    for rows, columns in promising_blocks(operation, config):
         if padded_for_blocks(operation, rows, columns) is None:
             continue
-        for mapping in _mappings(operation, rows, columns, config):
-            if _bytes(operation, mapping) + needs.bytes(mapping.tile) > limit:
+        for mapping in block_mappings(operation, rows, columns, config):
+            if block_bytes(operation, mapping) + needs.bytes(mapping.tile) > limit:
                 continue
             cycles = _estimated_cycles(operation, mapping, config)
             if best is None or cycles < best[0]:
@@ -104,7 +123,7 @@ def choose_blocks(
     return best
 
 
-def _promising(operation: Depthwise, config: AcceleratorConfig) -> list[tuple[Side, Side]]:
+def promising_blocks(operation: Depthwise, config: AcceleratorConfig) -> list[tuple[Side, Side]]:
     """The shapes of blocks with which the whole image takes the fewest cycles of the array and loads of weights."""
     _, height, width, _ = depthwise_shape(operation)
     beats = operation.weights.size // operation.weights.shape[1] * operation.weights.itemsize
@@ -113,7 +132,7 @@ def _promising(operation: Depthwise, config: AcceleratorConfig) -> list[tuple[Si
         for columns in range(1, min(width, config.columns // rows) + 1):
             sides = side(operation.window, 0, rows), side(operation.window, 1, columns)
             blocks = math.ceil(height / rows) * math.ceil(width / columns)
-            cycles = _gemm_cycles(operation, sides[0].inputs * sides[1].inputs, blocks, config)
+            cycles = block_cycles(operation, sides[0].inputs * sides[1].inputs, blocks, config)
             found.append((cycles + columns * beats / config.dram_bytes_per_cycle / 2, rows, columns))
     window = operation.window
     return [
@@ -121,12 +140,13 @@ def _promising(operation: Depthwise, config: AcceleratorConfig) -> list[tuple[Si
     ]
 
 
-def _gemm_cycles(operation: Depthwise, depth: int, blocks: int, config: AcceleratorConfig) -> int:
+def block_cycles(operation: Depthwise, depth: int, blocks: int, config: AcceleratorConfig) -> int:
+    """The array's cycles for so many blocks of a channel, of which each sees so many inputs."""
     streamed = blocks * (2 if operation.x.buffer.dtype == "int32" else 1)
     return math.ceil(depth / config.rows) * max(streamed, config.rows)
 
 
-def _mappings(
+def block_mappings(
     operation: Depthwise, rows: Side, columns: Side, config: AcceleratorConfig
 ) -> Iterator[BlockMapping]:
     """Tiles of whole blocks whose sums fit into half of the accumulators."""
@@ -169,7 +189,8 @@ def weight_bytes(operation: Depthwise, mapping: BlockMapping) -> int:
     return mapping.tile[3] * mapping.lines * mapping.line * operation.weights.itemsize
 
 
-def _bytes(operation: Depthwise, mapping: BlockMapping) -> int:
+def block_bytes(operation: Depthwise, mapping: BlockMapping) -> int:
+    """Scratchpad bytes of two places for the patch, the weights and the scales of a tile."""
     sizes = patch_bytes(operation, mapping), weight_bytes(operation, mapping), mapping.tile[3] * SCALE_BYTES
     return 2 * sum(map(aligned, sizes))
 
@@ -186,7 +207,7 @@ def _estimated_cycles(operation: Depthwise, mapping: BlockMapping, config: Accel
     store = min(rows, height) * min(columns, across) * run + TRANSFER_CYCLES
     kernel = mapping.rows.taps * mapping.columns.taps * operation.weights.itemsize
     weights = mapping.columns.outputs * math.ceil(channels * kernel / width) + channels * SCALE_BYTES / width
-    gemm = _gemm_cycles(operation, mapping.depth, mapping.blocks, config)
+    gemm = block_cycles(operation, mapping.depth, mapping.blocks, config)
     drain = mapping.blocks * math.ceil(mapping.outputs / config.columns)
     tiles = batch * math.ceil(height / rows) * math.ceil(across / columns)
     tile = max(channels * gemm + COMMAND_CYCLES, channels * drain, load + store + weights / tiles)

@@ -8,7 +8,7 @@ of B is a part of the line, and the next y of the same phase begins one output r
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +23,7 @@ from targets.gemm_accel.codegen.depthwise_block_choice import (
     patch_bytes,
     weight_bytes,
 )
-from targets.gemm_accel.codegen.depthwise_patches import span
+from targets.gemm_accel.codegen.depthwise_patches import LAG, Patches, Pending, Produce
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
@@ -31,33 +31,30 @@ from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed, counts_of, ranges_of
 from targets.gemm_accel.codegen.tiling import SCALE_BYTES
-from targets.gemm_accel.codegen.transfers import Block, Range
-from targets.gemm_accel.codegen.views import View
-
-LAG = 2
-"""How many channels' sums wait to be drained: the array must not wait for a drain that waits for its sums."""
-Pending = deque[tuple[int, Callable[[], None]]]
-"""What is still to be emitted, each with the number of its tile."""
+from targets.gemm_accel.codegen.transfers import Range
 
 
 @dataclass(frozen=True)
-class _Tiles:
+class BlockTiles:
+    """What all tiles of a kernel share. `sums` are the accumulators that they take in turn."""
+
     kernel: Kernel
     operation: Depthwise
     mapping: BlockMapping
     taps: np.ndarray
-    image: View
-    patches: Slots
+    patches: Patches
     weights: Slots
     scales: Slots
     places: Places
+    sums: tuple[int, int]
 
 
 def emit_blocks(
     assembly: Assembly, kernel: Kernel, operation: Depthwise, scratchpad: Scratchpad, mapping: BlockMapping
 ) -> None:
     """The commands of a kernel whose head is a depthwise convolution."""
-    tiles = _prepare(assembly, needs_of(kernel), operation, scratchpad, mapping)
+    halves = (0, assembly.config.accumulator_entries // 2)
+    tiles = prepare_block_tiles(needs_of(kernel), operation, scratchpad, mapping, halves)
     batch, height, width, channels = depthwise_shape(operation)
     pending: Pending = deque()
     # channels are the outer loop: their weights stay while the image passes
@@ -66,16 +63,41 @@ def emit_blocks(
         # the tile before the last has the places that this one takes
         while pending and pending[0][0] < number - 1:
             pending.popleft()[1]()
-        _emit_tile(assembly, tiles, (*rest, channel_range), number, pending)
+        emit_block_tile(assembly, tiles, (*rest, channel_range), number, pending)
     for _, emit in pending:
         emit()
 
 
-def _prepare(
-    assembly: Assembly, needs: Needs, operation: Depthwise, scratchpad: Scratchpad, mapping: BlockMapping
-) -> _Tiles:
+def prepare_block_tiles(
+    needs: Needs,
+    operation: Depthwise,
+    scratchpad: Scratchpad,
+    mapping: BlockMapping,
+    sums: tuple[int, int],
+    produce: Produce | None = None,
+) -> BlockTiles:
+    """Takes the space that the tiles of a mapping need; `produce` makes the patches where they are not loaded."""
     image = padded_for_blocks(operation, mapping.rows, mapping.columns)
     assert image is not None, "blocks were chosen that need padding where none can be"
+    slots, block = (
+        scratchpad.slots(patch_bytes(operation, mapping), 2),
+        (mapping.rows.outputs, mapping.columns.outputs),
+    )
+    return BlockTiles(
+        needs.kernel,
+        operation,
+        mapping,
+        _taps(operation, mapping),
+        Patches(operation, image, slots, mapping.row_pixels, 0, produce, block, mapping.tile[3]),
+        scratchpad.slots(weight_bytes(operation, mapping), 2),
+        scratchpad.slots(mapping.tile[3] * SCALE_BYTES, 2),
+        needs.reserve(scratchpad, mapping.tile),
+        sums,
+    )
+
+
+def _taps(operation: Depthwise, mapping: BlockMapping) -> np.ndarray:
+    """The weights as [channels, rows, columns], with the zeros of a dilation between them."""
     weights = operation.weights.reshape(*operation.window.kernel, -1).transpose(2, 0, 1)
     row_step, column_step = (
         each // of.step
@@ -83,43 +105,40 @@ def _prepare(
     )
     taps = np.zeros((len(weights), mapping.rows.taps, mapping.columns.taps), weights.dtype)
     taps[:, ::row_step, ::column_step] = weights
-    return _Tiles(
-        needs.kernel,
-        operation,
-        mapping,
-        taps,
-        image,
-        scratchpad.slots(patch_bytes(operation, mapping), 2),
-        scratchpad.slots(weight_bytes(operation, mapping), 2),
-        scratchpad.slots(mapping.tile[3] * SCALE_BYTES, 2),
-        needs.reserve(scratchpad, mapping.tile),
-    )
+    return taps
 
 
-def _emit_tile(
-    assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range], number: int, pending: Pending
+def emit_block_tile(
+    assembly: Assembly,
+    tiles: BlockTiles,
+    ranges: Sequence[Range],
+    number: int,
+    pending: Pending,
+    resident: dict[int, Placed] | None = None,
 ) -> None:
+    """Tile `number` of the output. Its drains go to `pending`, of which some of earlier ones are emitted; the values of
+    `resident` have a place already, where they stay."""
     kernel, mapping = tiles.kernel, tiles.mapping
     assembly.layer = kernel.layer
     _, rows, columns, channels = counts_of(ranges)
-    down, across = -(-rows // mapping.rows.outputs), -(-columns // mapping.columns.outputs)
+    down, across = mapping.blocks_of(rows, 1), mapping.blocks_of(1, columns)
     weights = _place_weights(assembly, tiles, ranges[3])
     scale = _place_scale(assembly, tiles, ranges[3])
-    patch = _place_patch(assembly, tiles, ranges, (down, across))
-    values = _place_values(tiles, ranges, across)
-    sums = (number % 2) * (assembly.config.accumulator_entries // 2)
+    patch = tiles.patches.place(assembly, ranges)
+    values = {**tiles.places.place_values(ranges, layout=mapping.layout), **(resident or {})}
     for channel in range(channels):
-        first = sums + channel * down * across * mapping.outputs
+        sums = tiles.sums[number % 2] + channel * down * across * mapping.outputs
         assembly.layer = kernel.layer
-        _multiply(assembly, tiles, patch, weights, channel, (down, across), first)
-        drain = partial(_drain, assembly, tiles, first, down * across, channel, scale, values)
+        _multiply(assembly, tiles, patch, weights, channel, (down, across), sums)
+        drain = partial(_drain, assembly, tiles, sums, down * across, channel, scale, values)
         pending.append((number, drain))
         while len(pending) > LAG:
             pending.popleft()[1]()
-    pending.append((number, partial(store_values, assembly, kernel, ranges, values)))
+    if resident is None:
+        pending.append((number, partial(store_values, assembly, kernel, ranges, values)))
 
 
-def _place_weights(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
+def _place_weights(assembly: Assembly, tiles: BlockTiles, channels: Range) -> int:
     """The lines of weights of some channels: of each, [phase of the row, column of the window] lines of
     [output rows, output columns]."""
     mapping, (taps_high, taps_wide) = tiles.mapping, tiles.taps.shape[1:]
@@ -151,7 +170,7 @@ def _place_weights(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
     return address
 
 
-def _place_scale(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
+def _place_scale(assembly: Assembly, tiles: BlockTiles, channels: Range) -> int:
     """Bias, multiplier and shift of one channel after the other."""
     address, present = tiles.scales.place(channels)
     if not present:
@@ -160,48 +179,9 @@ def _place_scale(assembly: Assembly, tiles: _Tiles, channels: Range) -> int:
     return address
 
 
-def _place_patch(
-    assembly: Assembly, tiles: _Tiles, ranges: Sequence[Range], blocks: tuple[int, int]
-) -> Placed:
-    """What a tile of so many rows and columns of blocks sees, loaded unless it is there."""
-    mapping, view, window = tiles.mapping, tiles.image, tiles.operation.window
-    patch: list[Range] = [ranges[0]]
-    for axis, (count, of) in enumerate(zip(blocks, (mapping.rows, mapping.columns), strict=True)):
-        first = ranges[1 + axis][0] * window.strides[axis]
-        patch.append((first, first + span(tiles.operation, axis, count * of.outputs)))
-    patch.append(ranges[3])
-    address, present = tiles.patches.place(tuple(patch))
-    element = view.buffer.element_bytes
-    pixel = mapping.tile[3] * element
-    placed = Placed(address, view.buffer.dtype, (0, mapping.row_pixels * pixel, pixel, element))
-    if not present:
-        assembly.load(view, patch, placed)
-    return placed
-
-
-def _place_values(tiles: _Tiles, ranges: Sequence[Range], across: int) -> dict[int, Placed]:
-    """Where the values of a tile go that are kept: one block after the other."""
-    mapping, channels, placed = tiles.mapping, ranges[3][1] - ranges[3][0], {}
-    for value, slots in tiles.places.values.items():
-        dtype = tiles.kernel.nodes[value].dtype
-        address, _ = slots.place(tuple(ranges))
-        pixel = channels * BYTES[dtype]
-        row, block = mapping.columns.outputs * pixel, mapping.outputs * pixel
-        placed[value] = Placed(
-            address,
-            dtype,
-            (0, row, pixel, BYTES[dtype]),
-            (
-                Block(1, mapping.rows.outputs, across * block),
-                Block(2, mapping.columns.outputs, block),
-            ),
-        )
-    return placed
-
-
 def _multiply(
     assembly: Assembly,
-    tiles: _Tiles,
+    tiles: BlockTiles,
     patch: Placed,
     weights: int,
     channel: int,
@@ -236,7 +216,7 @@ def _multiply(
 
 def _drain(
     assembly: Assembly,
-    tiles: _Tiles,
+    tiles: BlockTiles,
     sums: int,
     blocks: int,
     channel: int,

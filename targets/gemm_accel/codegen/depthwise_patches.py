@@ -4,6 +4,7 @@ A tile is [image, rows, columns, channels] of the output. Its patch, halo and pa
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,10 @@ from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
 Shape = tuple[int, int, int, int]
+LAG = 2
+"""How many channels' or blocks' sums wait to be drained: the array must not wait for a drain that waits for its sums."""
+Pending = deque[tuple[int, Callable[[], None]]]
+"""What is still to be emitted, each with the number of its tile."""
 Produce = Callable[[Sequence[Range], Placed], None]
 """Puts a patch, ranges of the padded input, into its place in the scratchpad."""
 
@@ -27,7 +32,8 @@ Produce = Callable[[Sequence[Range], Placed], None]
 class Patches:
     """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its
     patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0; its first
-    `skipped_pixels` are left out. A patch is loaded, or made by `produce` where that is given."""
+    `skipped_pixels` are left out. A patch is loaded, or made by `produce` where that is given. It is what whole blocks of
+    so many rows and columns of outputs see; a pixel has room for `pixel_channels`, or only for those it has."""
 
     operation: Depthwise
     view: View
@@ -35,27 +41,27 @@ class Patches:
     row_pixels: int = 0
     skipped_pixels: int = 0
     produce: Produce | None = None
+    block: tuple[int, int] = (1, 1)
+    pixel_channels: int = 0
 
     def ranges(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         """The part of the padded input that a tile's patch is."""
-        window = self.operation.window
         image, rows, columns, channels = ranges
-        first, stop = _input_range(
-            columns, window.strides[1], span(self.operation, 1, columns[1] - columns[0])
-        )
-        return (
-            image,
-            _input_range(rows, window.strides[0], span(self.operation, 0, rows[1] - rows[0])),
-            (first + self.skipped_pixels, stop),
-            channels,
-        )
+        first, stop = self._inputs(1, columns)
+        return image, self._inputs(0, rows), (first + self.skipped_pixels, stop), channels
+
+    def _inputs(self, axis: int, outputs: Range) -> Range:
+        """The rows or columns of the padded input that some outputs' blocks see."""
+        size, stride = self.block[axis], self.operation.window.strides[axis]
+        whole = -(-(outputs[1] - outputs[0]) // size) * size
+        return outputs[0] * stride, outputs[0] * stride + span(self.operation, axis, whole)
 
     def place(self, assembly: Assembly, ranges: Sequence[Range]) -> Placed:
         """The patch of a tile in the scratchpad, brought there unless it is there."""
         patch = self.ranges(ranges)
         element = self.view.buffer.element_bytes
         _, _, width, count = counts_of(patch)
-        width = max(width, self.row_pixels)
+        width, count = max(width, self.row_pixels), max(count, self.pixel_channels)
         address, present = self.slots.place(patch)
         strides = (0, width * count * element, count * element, element)
         placed = Placed(address, self.view.buffer.dtype, strides)
@@ -124,7 +130,3 @@ def transfer_cycles(operation: Depthwise, tile: Shape, config: AcceleratorConfig
     run = math.ceil(tile[3] * operation.x.buffer.element_bytes / config.dram_bytes_per_cycle)
     rows, columns = patch_extents(operation, tile)
     return rows * columns * run + TRANSFER_CYCLES, tile[1] * tile[2] * run + TRANSFER_CYCLES
-
-
-def _input_range(outputs: Range, stride: int, extent: int) -> Range:
-    return outputs[0] * stride, outputs[0] * stride + extent

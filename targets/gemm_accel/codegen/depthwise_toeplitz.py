@@ -20,7 +20,9 @@ import numpy as np
 from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.depthwise_patches import (
+    LAG,
     Patches,
+    Pending,
     Produce,
     Shape,
     candidates,
@@ -38,9 +40,6 @@ from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, ranges
 from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.config import AcceleratorConfig
-
-LAG = 2
-"""How many blocks of sums wait to be drained: the array must not wait for a drain that waits for its sums."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,6 @@ class Tiles:
     scale_slots: Slots
     places: Places
     sums: tuple[int, int]
-
-
-Pending = deque[tuple[int, Callable[[], None]]]
-"""What is still to be emitted, each with the number of its tile."""
 
 
 def choose_toeplitz(

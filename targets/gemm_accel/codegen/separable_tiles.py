@@ -15,16 +15,10 @@ import numpy as np
 
 from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.buffers import BYTES
-from targets.gemm_accel.codegen.depthwise_patches import (
-    Patches,
-    Shape,
-)
-from targets.gemm_accel.codegen.depthwise_toeplitz import (
-    Mapping,
-    Pending,
-    emit_tile,
-    prepare_tiles,
-)
+from targets.gemm_accel.codegen.depthwise_block_choice import BlockMapping
+from targets.gemm_accel.codegen.depthwise_blocks import BlockTiles, emit_block_tile, prepare_block_tiles
+from targets.gemm_accel.codegen.depthwise_patches import Patches, Pending, Shape
+from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, Tiles, emit_tile, prepare_tiles
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
@@ -32,7 +26,14 @@ from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.separable import Separable, gemm_of
 from targets.gemm_accel.codegen.separable_choice import Sums, image_patch, sums_of
 from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
-from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, dense_strides, ranges_of
+from targets.gemm_accel.codegen.tiles import (
+    Placed,
+    balanced,
+    counts_of,
+    dense_layout,
+    dense_strides,
+    ranges_of,
+)
 from targets.gemm_accel.codegen.tiling import SCALE_BYTES
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import numpy_value, reshaped
@@ -42,7 +43,7 @@ LEAST_SHIFT = 17
 
 
 def emit_separable(
-    assembly: Assembly, separable: Separable, mapping: Mapping, scratchpad: Scratchpad
+    assembly: Assembly, separable: Separable, mapping: Mapping | BlockMapping, scratchpad: Scratchpad
 ) -> None:
     """The commands of all kernels."""
     operation, passed = separable.operation, separable.passed
@@ -51,12 +52,16 @@ def emit_separable(
     before = (
         None if separable.before is None else _Before(assembly, separable, mapping.tile, sums, scratchpad)
     )
-    behind = (
-        None if separable.behind is None else _Behind(assembly, separable, mapping.tile, sums, scratchpad)
-    )
+    behind = None if separable.behind is None else _Behind(assembly, separable, mapping, sums, scratchpad)
     produce = None if before is None else before.produce
     needs = needs_of(separable.depthwise, passed if behind else frozenset())
-    tiles = prepare_tiles(needs, operation, scratchpad, mapping, sums.depthwise, produce)
+    tiles: Tiles | BlockTiles
+    if isinstance(mapping, BlockMapping):
+        tiles = prepare_block_tiles(needs, operation, scratchpad, mapping, sums.depthwise, produce)
+        emit = partial(emit_block_tile, assembly, tiles)
+    else:
+        tiles = prepare_tiles(needs, operation, scratchpad, mapping, sums.depthwise, produce)
+        emit = partial(emit_tile, assembly, tiles)
     order = list(ranges_of(depthwise_shape(operation), mapping.tile))
     pending: Pending = deque()
     for number, ranges in enumerate(order):
@@ -71,14 +76,14 @@ def emit_separable(
                 following = (each for each in order[number:] if each[:3] != ranges[:3])
                 before.prefetch(tiles.patches, next(following, None))
         if behind is None:
-            emit_tile(assembly, tiles, ranges, number, pending)
+            emit(ranges, number, pending)
             continue
         address = behind.place(ranges)
-        emit_tile(assembly, tiles, ranges, number, pending, behind.channels_at(address, ranges))
+        emit(ranges, number, pending, behind.channels_at(address, ranges))
         if ranges[3][1] == operation.weights.shape[1]:
             pending.append((number, partial(behind.emit, ranges, address)))
-    for _, emit in pending:
-        emit()
+    for _, late in pending:
+        late()
 
 
 class _Before:
@@ -228,14 +233,20 @@ class _Before:
 
 
 class _Behind:
-    """The product behind: takes a tile when all its channels are there."""
+    """The product behind: takes a tile when all its channels are there, pixels in the order that those have."""
 
     def __init__(
-        self, assembly: Assembly, separable: Separable, tile: Shape, sums: Sums, scratchpad: Scratchpad
+        self,
+        assembly: Assembly,
+        separable: Separable,
+        mapping: Mapping | BlockMapping,
+        sums: Sums,
+        scratchpad: Scratchpad,
     ) -> None:
-        kernel = separable.behind_image
+        kernel, tile = separable.behind_image, mapping.tile
         assert kernel is not None, "a separable convolution without a product behind"
         self._assembly, self._kernel, self._sums = assembly, kernel, sums
+        self._blocks = mapping if isinstance(mapping, BlockMapping) else None
         self._gemm = gemm_of(kernel)
         (self._value,) = separable.depthwise.stores
         _, channels, outputs = self._gemm.b.shape
@@ -262,18 +273,24 @@ class _Behind:
         """The product of a tile, drained through the steps and stored."""
         assembly, kernel, (_, channels, outputs) = self._assembly, self._kernel, self._gemm.b.shape
         part = (*ranges[:3], (0, outputs))
-        counts, sums = counts_of(part), self._sums.behind[self._turn % 2]
+        sums, blocks = self._sums.behind[self._turn % 2], self._blocks
+        _, rows, columns, _ = counts_of(part)
         self._turn += 1
         assembly.layer = kernel.layer
         weights, scale = self._place_weights(), self._place_scale()
         a = Matrix(address, self._gemm.a.buffer.dtype, channels * self._gemm.a.buffer.element_bytes)
-        pixels = math.prod(counts[:3])
+        pixels = rows * columns if blocks is None else blocks.blocks_of(rows, columns) * blocks.outputs
         assembly.gemm(a, weights, pixels, channels, outputs, sums, accumulate=False)
-        views = self._places.load_views(assembly, part)
-        values = self._places.place_values(part)
+        layout = dense_layout if blocks is None else blocks.layout
+        views = self._places.load_views(assembly, part, layout=layout)
+        values = self._places.place_values(part, layout=layout)
         assembly.layer = kernel.layer
         assembly.drain(sums, pixels, outputs, scale, kernel.nodes[0].dtype, values.get(0))
-        run_steps(assembly, self._places, counts, values, views)
+        if blocks is None:
+            run_steps(assembly, self._places, counts_of(part), values, views)
+        else:
+            flat = {value: _pixel_by_pixel(placed) for value, placed in values.items()}
+            run_steps(assembly, self._places, (pixels, outputs), flat, [*map(_pixel_by_pixel, views)])
         store_values(assembly, kernel, part, values)
 
     def _place_weights(self) -> Matrix:
@@ -289,6 +306,11 @@ class _Behind:
         if not present:
             _load_scale(self._assembly, self._gemm, (0, self._gemm.b.shape[2]), address)
         return address
+
+
+def _pixel_by_pixel(placed: Placed) -> Placed:
+    """A tile in blocks as [pixels, channels], in the order in which pixels lie there."""
+    return Placed(placed.address, placed.dtype, placed.strides[2:])
 
 
 def _load_scale(assembly: Assembly, gemm: Gemm, columns: Range, address: int) -> None:

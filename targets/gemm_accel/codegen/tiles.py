@@ -3,7 +3,7 @@ give them."""
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.transfers import Block, Range
@@ -70,6 +70,17 @@ def dense_strides(
             strides.append(stride)
             stride *= counts[axis]
     return tuple(reversed(strides))
+
+
+Layout = Callable[[Sequence[int], int, Sequence[bool] | None], tuple[tuple[int, ...], tuple[Block, ...]]]
+"""How a tile of some counts and element bytes lies in the scratchpad, given the axes it repeats: strides, and blocks."""
+
+
+def dense_layout(
+    counts: Sequence[int], element_bytes: int, repeats: Sequence[bool] | None
+) -> tuple[tuple[int, ...], tuple[Block, ...]]:
+    """The layout of a tile stored densely."""
+    return dense_strides(counts, element_bytes, repeats), ()
 
 
 def stored_elements(counts: Sequence[int], repeats: Sequence[bool]) -> int:
