@@ -27,11 +27,15 @@ from targets.gemm_accel.codegen.depthwise_patches import LAG, Patches, Pending, 
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
-from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots
+from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed, counts_of, ranges_of
 from targets.gemm_accel.codegen.tiling import SCALE_BYTES
 from targets.gemm_accel.codegen.transfers import Range
+
+MOST_AHEAD = 6
+"""Tiles whose patches, weights and scales have places, where there is room for more than two: while a product behind
+computes, loads run that far ahead."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +83,20 @@ def prepare_block_tiles(
     """Takes the space that the tiles of a mapping need; `produce` makes the patches where they are not loaded."""
     image = padded_for_blocks(operation, mapping.rows, mapping.columns)
     assert image is not None, "blocks were chosen that need padding where none can be"
-    slots, block = (
-        scratchpad.slots(patch_bytes(operation, mapping), 2),
-        (mapping.rows.outputs, mapping.columns.outputs),
-    )
+    places = needs.reserve(scratchpad, mapping.tile)
+    sizes = patch_bytes(operation, mapping), weight_bytes(operation, mapping), mapping.tile[3] * SCALE_BYTES
+    ahead = 2 if produce is not None else min(scratchpad.room_for(sum(map(aligned, sizes))), MOST_AHEAD)
+    patches, weights, scales = (scratchpad.slots(size, ahead) for size in sizes)
+    block = mapping.rows.outputs, mapping.columns.outputs
     return BlockTiles(
         needs.kernel,
         operation,
         mapping,
         _taps(operation, mapping),
-        Patches(operation, image, slots, mapping.row_pixels, 0, produce, block, mapping.tile[3]),
-        scratchpad.slots(weight_bytes(operation, mapping), 2),
-        scratchpad.slots(mapping.tile[3] * SCALE_BYTES, 2),
-        needs.reserve(scratchpad, mapping.tile),
+        Patches(operation, image, patches, mapping.row_pixels, 0, produce, block, mapping.tile[3]),
+        weights,
+        scales,
+        places,
         sums,
     )
 
