@@ -69,6 +69,9 @@ def emit_separable(
         while pending and pending[0][0] < number - 1:
             pending.popleft()[1]()
         if before is not None:
+            # the drain unit would come to them only behind the patch's own drains
+            while pending:
+                pending.popleft()[1]()
             # one patch ahead, so that the array need not wait for what the last drain still writes
             for near in order[number : number + 2]:
                 tiles.patches.place(assembly, near)
