@@ -20,8 +20,9 @@ from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
 Shape = tuple[int, int, int, int]
-LAG = 2
-"""How many channels' or blocks' sums wait to be drained: the array must not wait for a drain that waits for its sums."""
+LAG = 6
+"""How many channels' or blocks' sums wait to be drained: the array must not wait for a drain that waits for its sums, nor
+for the drain of a patch in front of it."""
 Pending = deque[tuple[int, Callable[[], None]]]
 """What is still to be emitted, each with the number of its tile."""
 Produce = Callable[[Sequence[Range], Placed], None]
