@@ -50,10 +50,12 @@ def compile_command(
     if dump is not None:
         make_directory(dump)
     with working() as progress:
+        from nmc.memory import collect_rarely, release_freed_memory
+
+        collect_rarely()  # the imports make many objects, too
         from nmc.compiler import compile_model
         from nmc.dump import write_dump
         from nmc.executable import Executable
-        from nmc.memory import collect_rarely, release_freed_memory
         from nmc.packaging import package_of
         from nmc.profile import profile_package
         from nmc.summary import summary_json

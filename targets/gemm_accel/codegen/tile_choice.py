@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import cache, lru_cache
 
 from targets.gemm_accel.codegen.pipeline import pipelined_cycles
 from targets.gemm_accel.codegen.tiles import balanced
@@ -18,12 +19,21 @@ def choose_tile(
 ) -> GemmTile:
     """The tile of least estimated cycles; `step_bytes` gives what the epilogue needs for a tile of m rows,
     n columns."""
-    candidates: list[tuple[float, int, GemmTile]] = []
+    rooms: list[tuple[int, int, int]] = []
     for m, n in itertools.product(_sizes(shape.m, shape.array_rows), _sizes(shape.n, shape.array_columns)):
         single = m >= shape.m and n >= shape.n and shape.groups == 1
-        if m * n > accumulator_entries // (1 if single else 2):
-            continue
-        for tile in _fitting_depths(shape, m, n, scratchpad_bytes - step_bytes(m, n)):
+        if m * n <= accumulator_entries // (1 if single else 2):
+            rooms.append((m, n, scratchpad_bytes - step_bytes(m, n)))
+    return _best_tile(shape, tuple(rooms))
+
+
+@lru_cache(maxsize=256)
+def _best_tile(shape: GemmShape, rooms: tuple[tuple[int, int, int], ...]) -> GemmTile:
+    """The tile of least estimated cycles out of those of so many rows and columns whose operands have so many bytes; a
+    network's equal layers ask for it again."""
+    candidates: list[tuple[float, int, GemmTile]] = []
+    for m, n, room in rooms:
+        for tile in _fitting_depths(shape, m, n, room):
             candidates.append((_weighted(estimate_of(shape, tile)), len(candidates), tile))
     assert candidates, "a tile of one element fits into every accelerator"
     finalists = [tile for _, _, tile in sorted(candidates)[:FINALISTS]]
@@ -47,7 +57,8 @@ def _fitting_depths(shape: GemmShape, m: int, n: int, room: int) -> list[GemmTil
     return []
 
 
-def _sizes(extent: int, unit: int) -> list[int]:
+@cache
+def _sizes(extent: int, unit: int) -> tuple[int, ...]:
     """Tile extents worth trying: the whole, equal parts of it in whole units, and less than a unit for tiny
     memories."""
     sizes = {extent, min(extent, unit), 1}
@@ -57,4 +68,4 @@ def _sizes(extent: int, unit: int) -> list[int]:
             part = balanced(extent, min(near, extent))
             sizes |= {min(near, extent), min(extent, -(-part // unit) * unit), part}
         size *= 2
-    return sorted(sizes)
+    return tuple(sorted(sizes))
