@@ -66,10 +66,14 @@ class Kernel:
         """The layer of the head, or of the first step."""
         return self.nodes[0].layer
 
-    def views(self) -> list[View]:
+    def views(self) -> tuple[View, ...]:
         """The views over the axes that the steps read, each once."""
+        return self._views
+
+    @cached_property
+    def _views(self) -> tuple[View, ...]:
         views = [operand.view for step in self.steps for operand in step.operands]
-        return list(dict.fromkeys(view for view in views if view is not None))
+        return tuple(dict.fromkeys(view for view in views if view is not None))
 
 
 def kernel_of(nodes: Sequence[Node], stored: Sequence[bool]) -> Kernel | None:

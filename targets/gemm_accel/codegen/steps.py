@@ -77,7 +77,7 @@ def needs_of(kernel: Kernel, resident: frozenset[Buffer] = frozenset()) -> Needs
     values = range(len(kernel.nodes))
     placed = {v for v in values if any(view.buffer in resident for view in kernel.stores.get(v, ()))}
     kept = tuple(value for value in values if value not in placed and not _streams(kernel, value))
-    return Needs(kernel, kept, tuple(kernel.views()), resident)
+    return Needs(kernel, kept, kernel.views(), resident)
 
 
 def _streams(kernel: Kernel, value: int) -> bool:
