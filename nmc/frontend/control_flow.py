@@ -65,14 +65,28 @@ def _loop(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets
 
 
 def _scan(importer: "GraphImporter", node: Node, scope: "Scope", opsets: "Opsets") -> Sequence[Any]:
-    if node.opset < 9:
-        raise ConversionError("Scan before operator set 9 is not supported")
+    if node.opset >= 9:
+        return _scanned(importer, node, node.inputs, scope, opsets)
+    # Operator set 8 scans each element of a batch by itself, and may give each a length of its own.
+    if node.input(0) is not None:
+        raise ConversionError("has lengths of sequences, which no operator set after 8 has; export it anew")
+    given = [value for value in node.inputs[1:] if value is not None]
+    batch = shape_of(given[0])[0]
+    elements = [[_pick(importer, value, 0, index) for value in given] for index in range(batch)]
+    results = [_scanned(importer, node, element, scope, opsets) for element in elements]
+    return [_stack(importer, list(values), 0) for values in zip(*results, strict=True)]
+
+
+def _scanned(
+    importer: "GraphImporter", node: Node, inputs: Sequence[Any], scope: "Scope", opsets: "Opsets"
+) -> Sequence[Any]:
     body, scans = node.attributes["body"], int(node.attributes["num_scan_inputs"])
-    states = len(node.inputs) - scans
-    carried, sequences = list(node.inputs[:states]), list(node.inputs[states:])
+    states = len(inputs) - scans
+    carried, sequences = list(inputs[:states]), list(inputs[states:])
     outputs = len(body.output) - states
     axes = node.attributes.get("scan_input_axes", [0] * scans)
-    backwards = node.attributes.get("scan_input_directions", [0] * scans)
+    directions = "scan_input_directions" if node.opset >= 9 else "directions"
+    backwards = node.attributes.get(directions, [0] * scans)
     lengths = {shape_of(value)[axis] for value, axis in zip(sequences, axes, strict=True)}
     if len(lengths) != 1:
         raise ConversionError("its scan inputs have different lengths")
