@@ -3,7 +3,8 @@
 Run after calibration, which tells the range, and before `passes.formats`. A sine is symmetric about its crests: mirrored
 there, again and again, every argument comes to lie between -π/2 and π/2, where the sine is the same. That is exactly
 piecewise linear, so nothing is lost but the rounding of the result; where the range has more half waves than a table has
-segments, a first table mirrors by as many half waves as a second one can take. A cosine is a sine a quarter wave on.
+segments, a first table mirrors by as many half waves as a second one can take. A cosine is a sine a quarter wave on. A
+tangent with a pole within the range is their quotient.
 """
 
 import math
@@ -32,13 +33,40 @@ def fold_waves(module: ir.IRModule, ranges: Ranges) -> tuple[ir.IRModule, dict[s
     def visit(emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
         if not isinstance(value, relax.Call) or callee_name(module, value) != UNARY:
             return value
-        phase = PHASES.get(str(callee_attributes(module, value)["function"]))
+        function = str(callee_attributes(module, value)["function"])
+        phase = PHASES.get(function)
+        if function == "tan" and binding.var.name in ranges:
+            quotient = _quotient(emitter, value.args[0], ranges[binding.var.name], extended)
+            return value if quotient is None else quotient
         if phase is None or binding.var.name not in ranges:
             return value
         folded = _folded(emitter, value.args[0], phase, extended)
         return value if folded is None else unary(emitter, folded, "sin")
 
     return rebuild(module, visit), extended
+
+
+def _quotient(
+    emitter: Emitter, x: relax.Expr, tangent: TensorRange, ranges: dict[str, TensorRange]
+) -> relax.Expr | None:
+    """sin x·cos x / cos² x where the argument's range holds a pole of the tangent, beside which no table of it is any good.
+
+    The square, unlike the cosine, is positive, and no smaller than the largest tangent says.
+    """
+    seen = range_of(x, ranges)
+    if math.floor(seen.low / math.pi + 0.5) == math.floor(seen.high / math.pi + 0.5):
+        return None
+    places = [_folded(emitter, x, PHASES[wave], ranges) for wave in ("sin", "cos")]
+    if None in places:
+        return None
+    sine, cosine = (emitter.emit(unary(emitter, place, "sin")) for place in places)
+    ranges[sine.name] = ranges[cosine.name] = TensorRange(-1.0, 1.0)
+    product, square = (emitter.emit(relax.op.multiply(wave, cosine)) for wave in (sine, cosine))
+    inverse = emitter.emit(unary(emitter, square, "reciprocal"))
+    largest = 1.0 + tangent.magnitude**2  # 1/cos² = 1 + tan²
+    ranges[product.name] = TensorRange(-0.5, 0.5)
+    ranges[square.name], ranges[inverse.name] = TensorRange(1.0 / largest, 1.0), TensorRange(1.0, largest)
+    return relax.op.multiply(product, inverse)
 
 
 def _folded(

@@ -57,6 +57,7 @@ def test_a_sample_of_the_standards_cases_passes(name: str) -> None:
         "logsoftmax_example_1",
         "reduce_max_empty_set",  # minus infinity
         "softmax_large_number",  # scores around 10000
+        "tan",  # its range holds two poles
         "split_zero_size_splits_opset18",  # nothing has elements
     ],
 )

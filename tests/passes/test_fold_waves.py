@@ -54,6 +54,25 @@ def test_waves_beyond_all_mirrors_stay() -> None:
     assert listing(after) == listing(before)
 
 
+def test_a_tangent_with_a_pole_in_its_range_is_a_quotient_with_a_positive_divisor() -> None:
+    """The tangent of 1.5 is 14.1: 1/cos² is at most 1 + 14.1²."""
+    module = lower_unary(build_module(lambda emitter, x: relax.op.tan(x), (6,)))
+    before, largest = module, math.tan(1.5)
+    after, ranges = fold_waves(before, {"x0": TensorRange(-4.0, 1.5), "y": TensorRange(-1.0, largest)})
+    x = np.float32([-4.0, -3.0, -1.0, 0.0, 1.0, 1.5])
+    # sine and cosine are off by parts of 1 in 2^23, which a divisor of 1/200 makes 200 times as large
+    np.testing.assert_allclose(run(after, x)[0], np.tan(x), atol=4 * 200 * 2.0**-23)
+    inverse = next(line for line in listing(after) if "reciprocal" in line).split(" = ")[0]
+    assert ranges[inverse].low == 1.0
+    assert ranges[inverse].high == pytest.approx(1.0 + largest**2)
+
+
+def test_a_tangent_between_poles_stays() -> None:
+    module = lower_unary(build_module(lambda emitter, x: relax.op.tan(x), (6,)))
+    after, _ = fold_waves(module, {"x0": TensorRange(-1.5, 1.5), "y": TensorRange(-14.1, 14.1)})
+    assert listing(after) == listing(module)
+
+
 @pytest.mark.parametrize("wave", ["sin", "cos"])
 @pytest.mark.parametrize("reach", [2.0, 12.0, 500.0])
 def test_mirrored_arguments_have_the_same_sine(wave: str, reach: float) -> None:
