@@ -218,7 +218,10 @@ class Gemm(Command):
 
     opcode: ClassVar[int] = 5
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "⌈k/rows⌉·⌈n/columns⌉·max(m·passes of A·passes of B, rows) cycles of the array"
+    cost: ClassVar[str] = (
+        "for each block of B, of `rows` rows or what is left of k and of `columns` columns or what is left of n,"
+        " max(m·passes of A·passes of B, rows of the next block) cycles of the array; the last has no next"
+    )
     a: int = encoded("u32", "the scratchpad byte of A[0, 0]")
     a_type: Type = encoded("u8", "the type of A: i8, i16 or i32")
     a_pitch: int = encoded("i32", "bytes from one row of A to the next")

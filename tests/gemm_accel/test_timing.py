@@ -119,7 +119,15 @@ def test_a_gemm_occupies_the_array_by_tiles_of_its_weights() -> None:
 
 
 def test_a_gemm_of_few_rows_waits_for_the_next_weights() -> None:
-    assert time([gemm(1, 9, 5)]).array_cycles == 3 * 2 * 4
+    # blocks of 4, 4 and 1 rows, twice: all but the first fill behind a pass, and nothing behind the last
+    assert time([gemm(1, 9, 5)]).array_cycles == 4 + 1 + 4 + 4 + 1 + 1
+    assert time([gemm(3, 9, 5)]).array_cycles == 4 + 3 + 4 + 4 + 3 + 3
+
+
+def test_the_first_weights_of_a_gemm_fill_behind_the_last_pass_of_the_one_before() -> None:
+    timing = time([gemm(1, 6, 4), gemm(1, 3, 4, accumulator=40), gemm(9, 4, 4, accumulator=80)])
+    # 4 rows fill, a pass while 2 rows fill, the last pass; then 3 and 4 rows fill behind passes of one row
+    assert [start for start, _ in spans(timing)] == [4, 6 + 3, 9 + 4]
 
 
 @pytest.mark.parametrize(

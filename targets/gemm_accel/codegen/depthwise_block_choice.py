@@ -7,15 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from passes.matrix_form.im2col import Window
 from targets.gemm_accel.codegen.depthwise_patches import Shape, span
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
 from targets.gemm_accel.codegen.scratchpad import aligned
 from targets.gemm_accel.codegen.steps import needs_of
 from targets.gemm_accel.codegen.tiles import balanced
-from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, TRANSFER_CYCLES
-from targets.gemm_accel.codegen.transfers import Block
+from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, TRANSFER_CYCLES, pass_cycles
+from targets.gemm_accel.codegen.transfers import Block, Range
 from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
@@ -26,13 +25,29 @@ PROMISING = 6
 @dataclass(frozen=True)
 class Side:
     """Rows or columns of a block of outputs, and the inputs they see: of these `inputs` lie `step` positions apart, and the
-    kernel has `taps` of them, zeros of its dilation included. A neighbouring output begins `shift` inputs later."""
+    kernel has `taps` of them, zeros of its dilation included. A neighbouring output begins `shift` inputs later. Of a block
+    that is all of the image's outputs no input in the padding is looked at: the first one that is meets tap `first` of the
+    first output."""
 
     outputs: int
     step: int
     inputs: int
     shift: int
     taps: int
+    first: int = 0
+    whole: bool = False
+
+    @property
+    def places(self) -> Range | None:
+        """The positions of the padded input that a block of all outputs sees; None where there are other blocks."""
+        return (
+            (self.first * self.step, (self.first + self.inputs - 1) * self.step + 1) if self.whole else None
+        )
+
+    def span(self, operation: Depthwise, axis: int, outputs: int) -> int:
+        """How many positions of the padded input so many neighbouring outputs see, in whole blocks."""
+        first, stop = self.places or (0, span(operation, axis, outputs))
+        return stop - first
 
 
 @dataclass(frozen=True)
@@ -93,13 +108,19 @@ class BlockMapping:
         return (0, row, pixel, step), (down, Block(2, self.columns.outputs, block))
 
 
-def side(window: Window, axis: int, outputs: int) -> Side:
+def side(operation: Depthwise, axis: int, outputs: int) -> Side:
     """So many neighbouring outputs along a spatial axis."""
+    window = operation.window
     stride, dilation, kernel = window.strides[axis], window.dilations[axis], window.kernel[axis]
     step = dilation if outputs == 1 else math.gcd(stride, dilation)
     taps = (kernel - 1) * (dilation // step) + 1
     shift = stride // step if outputs > 1 else taps
-    return Side(outputs, step, (outputs - 1) * shift + taps, shift, taps)
+    inputs = (outputs - 1) * shift + taps
+    if outputs < depthwise_shape(operation)[1 + axis] or operation.fill != 0:
+        return Side(outputs, step, inputs, shift, taps)
+    begin, extent = window.pads_begin[axis], operation.x.shape[2 + axis]
+    first, last = -(-begin // step), min(inputs - 1, (begin + extent - 1) // step)
+    return Side(outputs, step, last - first + 1, shift, taps, first, True)
 
 
 def choose_blocks(
@@ -130,20 +151,20 @@ def promising_blocks(operation: Depthwise, config: AcceleratorConfig) -> list[tu
     found: list[tuple[float, int, int]] = []
     for rows in range(1, min(height, config.columns) + 1):
         for columns in range(1, min(width, config.columns // rows) + 1):
-            sides = side(operation.window, 0, rows), side(operation.window, 1, columns)
+            sides = side(operation, 0, rows), side(operation, 1, columns)
             blocks = math.ceil(height / rows) * math.ceil(width / columns)
             cycles = block_cycles(operation, sides[0].inputs * sides[1].inputs, blocks, config)
             found.append((cycles + columns * beats / config.dram_bytes_per_cycle / 2, rows, columns))
-    window = operation.window
     return [
-        (side(window, 0, rows), side(window, 1, columns)) for _, rows, columns in sorted(found)[:PROMISING]
+        (side(operation, 0, rows), side(operation, 1, columns))
+        for _, rows, columns in sorted(found)[:PROMISING]
     ]
 
 
 def block_cycles(operation: Depthwise, depth: int, blocks: int, config: AcceleratorConfig) -> int:
     """The array's cycles for so many blocks of a channel, of which each sees so many inputs."""
     streamed = blocks * (2 if operation.x.buffer.dtype == "int32" else 1)
-    return math.ceil(depth / config.rows) * max(streamed, config.rows)
+    return pass_cycles(streamed, depth, config.rows)
 
 
 def block_mappings(
@@ -171,7 +192,7 @@ def _row_pixels(
     operation: Depthwise, rows: Side, columns: Side, outputs: int, channels: int, config: AcceleratorConfig
 ) -> int | None:
     """The least pixels of a row with which the runs of a window continue in the banks; None where there are none."""
-    width, banks = span(operation, 1, outputs), config.rows**2
+    width, banks = columns.span(operation, 1, outputs), config.rows**2
     for pixels in range(width, width + banks):
         if rows.inputs == 1 or (pixels * rows.step - columns.inputs * columns.step) * channels % banks == 0:
             return pixels
@@ -180,7 +201,7 @@ def _row_pixels(
 
 def patch_bytes(operation: Depthwise, mapping: BlockMapping) -> int:
     """Scratchpad bytes of the patch of a tile."""
-    pixels = span(operation, 0, mapping.tile[1]) * mapping.row_pixels
+    pixels = mapping.rows.span(operation, 0, mapping.tile[1]) * mapping.row_pixels
     return pixels * mapping.tile[3] * operation.x.buffer.element_bytes
 
 
@@ -201,7 +222,8 @@ def _estimated_cycles(operation: Depthwise, mapping: BlockMapping, config: Accel
     batch, height, across, all_channels = depthwise_shape(operation)
     run = math.ceil(channels * operation.x.buffer.element_bytes / width)
     seen = [
-        min(span(operation, axis, mapping.tile[1 + axis]), operation.x.shape[2 + axis]) for axis in (0, 1)
+        min(of.span(operation, axis, mapping.tile[1 + axis]), operation.x.shape[2 + axis])
+        for axis, of in enumerate((mapping.rows, mapping.columns))
     ]
     load = math.prod(seen) * run + TRANSFER_CYCLES
     store = min(rows, height) * min(columns, across) * run + TRANSFER_CYCLES
@@ -220,7 +242,7 @@ def padded_for_blocks(operation: Depthwise, rows: Side, columns: Side) -> View |
     for axis, of in enumerate((rows, columns)):
         begin, extent = window.pads_begin[axis], view.shape[2 + axis]
         whole = -(-outputs[axis] // of.outputs) * of.outputs
-        needed = max(span(operation, axis, whole), begin + extent)
+        needed = begin + extent if of.whole else max(span(operation, axis, whole), begin + extent)
         if begin or needed > extent:
             padded = bounded(view, 2 + axis, -begin, needed, operation.fill)
             if padded is None:

@@ -87,13 +87,16 @@ def prepare_block_tiles(
     sizes = patch_bytes(operation, mapping), weight_bytes(operation, mapping), mapping.tile[3] * SCALE_BYTES
     ahead = 2 if produce is not None else min(scratchpad.room_for(sum(map(aligned, sizes))), MOST_AHEAD)
     patches, weights, scales = (scratchpad.slots(size, ahead) for size in sizes)
-    block = mapping.rows.outputs, mapping.columns.outputs
+    block, places_seen = (
+        (mapping.rows.outputs, mapping.columns.outputs),
+        (mapping.rows.places, mapping.columns.places),
+    )
     return BlockTiles(
         needs.kernel,
         operation,
         mapping,
         _taps(operation, mapping),
-        Patches(operation, image, patches, mapping.row_pixels, 0, produce, block, mapping.tile[3]),
+        Patches(operation, image, patches, mapping.row_pixels, produce, block, places_seen, mapping.tile[3]),
         weights,
         scales,
         places,
@@ -152,7 +155,7 @@ def _place_weights(assembly: Assembly, tiles: BlockTiles, channels: Range) -> in
         return address
     part = np.ascontiguousarray(tiles.taps[channels[0] : channels[1]])
     kind, rows, columns = isa.element_type(str(part.dtype)), mapping.rows, mapping.columns
-    first_tap = -rows.shift * (rows.outputs - 1)
+    first_tap = rows.first - rows.shift * (rows.outputs - 1)
     # the column of the output, the channel, how many output rows behind, the phase of the row, and the column of the window
     counts = (columns.outputs, len(part), rows.outputs + mapping.last_row, rows.shift, columns.inputs)
     far = (-columns.shift, taps_high * taps_wide, rows.shift * taps_wide, taps_wide, 1)
@@ -160,14 +163,14 @@ def _place_weights(assembly: Assembly, tiles: BlockTiles, channels: Range) -> in
     last = (counts[2] - 1) * columns.outputs
     assembly.load_lines(
         isa.Load(
-            assembly.constant(part) + first_tap * taps_wide * kind.bytes,
+            assembly.constant(part) + (first_tap * taps_wide + columns.first) * kind.bytes,
             address + last * kind.bytes,
             kind,
             counts,
             tuple(stride * kind.bytes for stride in far),
             tuple(stride * kind.bytes for stride in near),
             isa.Bound(first_tap, (0, 0, rows.shift, 1, 0), taps_high),
-            isa.Bound(0, (-columns.shift, 0, 0, 0, 1), taps_wide),
+            isa.Bound(columns.first, (-columns.shift, 0, 0, 0, 1), taps_wide),
         ),
         address,
         len(part) * mapping.lines * mapping.line * kind.bytes,

@@ -32,27 +32,28 @@ Produce = Callable[[Sequence[Range], Placed], None]
 @dataclass(frozen=True)
 class Patches:
     """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its
-    patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0; its first
-    `skipped_pixels` are left out. A patch is loaded, or made by `produce` where that is given. It is what whole blocks of
-    so many rows and columns of outputs see; a pixel has room for `pixel_channels`, or only for those it has."""
+    patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0. A patch is loaded, or made by
+    `produce` where that is given. It is what whole blocks of so many rows and columns of outputs see, or `places` along an
+    axis where these are given; a pixel has room for `pixel_channels`, or only for those it has."""
 
     operation: Depthwise
     view: View
     slots: Slots
     row_pixels: int = 0
-    skipped_pixels: int = 0
     produce: Produce | None = None
     block: tuple[int, int] = (1, 1)
+    places: tuple[Range | None, Range | None] = (None, None)
     pixel_channels: int = 0
 
     def ranges(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         """The part of the padded input that a tile's patch is."""
         image, rows, columns, channels = ranges
-        first, stop = self._inputs(1, columns)
-        return image, self._inputs(0, rows), (first + self.skipped_pixels, stop), channels
+        return image, self._inputs(0, rows), self._inputs(1, columns), channels
 
     def _inputs(self, axis: int, outputs: Range) -> Range:
         """The rows or columns of the padded input that some outputs' blocks see."""
+        if (places := self.places[axis]) is not None:
+            return places
         size, stride = self.block[axis], self.operation.window.strides[axis]
         whole = -(-(outputs[1] - outputs[0]) // size) * size
         return outputs[0] * stride, outputs[0] * stride + span(self.operation, axis, whole)

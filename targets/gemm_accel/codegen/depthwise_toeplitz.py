@@ -4,9 +4,7 @@ For one channel, B[k, n] is the weight with which input pixel k counts for outpu
 So B is no matrix in memory but one row of weights between zeros, read with a row pitch of minus one element.
 A reads every stride-th pixel of the patch in place: its rows are rows of the image, its columns pixels. The
 taps of a kernel fall into as many phases as the stride, each a gemm that adds to the same sums. The rows of
-the kernel are added by a gemm each, or by a single one whose K runs on through the rows of the patch. There,
-where a tile is as wide as the image, the zeros behind a row also serve as those in front of the next, and K
-begins and ends at pixels of the image: a row of 7 pixels under a kernel of 5 then takes 9 instead of 11.
+the kernel are added by a gemm each, or by a single one whose K runs on through the rows of the patch.
 """
 
 import math
@@ -37,20 +35,19 @@ from targets.gemm_accel.codegen.nodes import Depthwise
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.steps import Needs, Places, needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, ranges_of
-from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES
+from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, pass_cycles
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.config import AcceleratorConfig
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """A tile of the output, how many neighbouring outputs a gemm computes, whether its K runs through all
-    rows of the kernel, and whether neighbouring rows of the patch then share the zeros between them."""
+    """A tile of the output, how many neighbouring outputs a gemm computes, and whether its K runs through all
+    rows of the kernel."""
 
     tile: Shape
     outputs: int
     through_rows: bool
-    shared_padding: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,29 +129,18 @@ def _best_outputs(
     tile = (1, rows, width, 1)
     sizes = {balanced(width, pieces) for pieces in range(1, min(width, 4 * config.columns) + 1)}
     mappings = [Mapping(tile, size, through) for size in sorted(sizes) for through in (False, True)]
-    if _can_share_padding(operation, tile):
-        mappings.append(Mapping(tile, width, True, True))
     return min(((_channel_cycles(operation, m, config), m) for m in mappings), key=lambda item: item[0])
 
 
-def _can_share_padding(operation: Depthwise, tile: Shape) -> bool:
-    """Whether whole rows of the image with only the zeros behind them leave every tap what it would see."""
-    window, (_, columns) = operation.window, patch_extents(operation, tile)
-    before, behind = window.pads_begin[1], window.pads_end[1]
-    whole = tile[2] == depthwise_shape(operation)[2] and columns == operation.x.shape[3] + before + behind
-    gap = tile[2] - 1 - before
-    return window.strides[1] == 1 and whole and operation.fill == 0 and 0 < before <= behind and gap >= 0
-
-
 def _channel_cycles(operation: Depthwise, mapping: Mapping, config: AcceleratorConfig) -> float:
-    rows = max(mapping.tile[1] * (2 if operation.x.buffer.dtype == "int32" else 1), config.rows)
+    streamed = mapping.tile[1] * (2 if operation.x.buffer.dtype == "int32" else 1)
     cycles = 0
     for first, stop in _blocks(mapping):
         for columns in _phase_columns(operation).values():
             gemms = 1 if mapping.through_rows else _kernel_rows(operation, False)
             depth = _depth(operation, mapping, stop - first, columns)
-            blocks = gemms * math.ceil(depth / config.rows)
-            cycles += blocks * math.ceil((stop - first) / config.columns) * rows
+            passes = pass_cycles(streamed, depth, config.rows)
+            cycles += gemms * math.ceil((stop - first) / config.columns) * passes
     return cycles
 
 
@@ -185,13 +171,7 @@ def _patch_bytes(operation: Depthwise, mapping: Mapping) -> int:
 def _row_pixels(operation: Depthwise, mapping: Mapping) -> int:
     """The pixels that a row of a patch takes: a whole number of strides."""
     stride = operation.window.strides[1]
-    pixels = patch_extents(operation, mapping.tile)[1] - _skipped_pixels(operation, mapping)
-    return -(-pixels // stride) * stride
-
-
-def _skipped_pixels(operation: Depthwise, mapping: Mapping) -> int:
-    """The zeros in front of each row that the patch leaves out."""
-    return operation.window.pads_begin[1] if mapping.shared_padding else 0
+    return -(-patch_extents(operation, mapping.tile)[1] // stride) * stride
 
 
 def _depth(operation: Depthwise, mapping: Mapping, outputs: int, columns: int) -> int:
@@ -199,8 +179,6 @@ def _depth(operation: Depthwise, mapping: Mapping, outputs: int, columns: int) -
     depth = outputs + columns - 1
     if mapping.through_rows:
         depth += (_kernel_rows(operation, True) - 1) * _pitch(operation, mapping, columns)
-    if mapping.shared_padding:
-        depth -= operation.window.pads_begin[1] + operation.window.pads_end[1]
     return depth
 
 
@@ -280,12 +258,11 @@ def prepare_tiles(
     """Takes the space that the tiles of a mapping need; `produce` makes the patches where they are not loaded."""
     channels, phases = mapping.tile[3], _phases(operation, mapping)
     slots = scratchpad.slots(_patch_bytes(operation, mapping), 2)
-    skipped = _skipped_pixels(operation, mapping)
     return Tiles(
         needs.kernel,
         operation,
         mapping,
-        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping), skipped, produce),
+        Patches(operation, padded_input(operation), slots, _row_pixels(operation, mapping), produce),
         phases,
         tuple(scratchpad.slots(phase.bytes(channels), 2) for phase in phases),
         scratchpad.slots(channels * SCALE_BYTES, 2),
@@ -339,16 +316,12 @@ def _place_weights(assembly: Assembly, tiles: Tiles, channels: Range) -> list[in
         if not present:
             part = phase.weights[channels[0] : channels[1]]
             dram, rows = assembly.constant(part), part.shape[0] * part.shape[1]
-            before = _zeros_before(tiles.mapping, phase)
+            # what shifts a row by all outputs
+            before = tiles.mapping.outputs - 1
             assembly.load_between_zeros(
                 dram, address, str(part.dtype), (rows, phase.columns), before, phase.pitch
             )
     return addresses
-
-
-def _zeros_before(mapping: Mapping, phase: _Phase) -> int:
-    """The zeros in front of a row of weights: what shifts it by all outputs, or only all the gap there is."""
-    return min(mapping.outputs - 1, phase.pitch - phase.columns)
 
 
 def _place_scale(assembly: Assembly, tiles: Tiles, channels: Range) -> int:
@@ -384,8 +357,7 @@ def _emit_products(
             a = Matrix(pixel + row * window.dilations[0] * row_bytes, patch.dtype, pitch, step)
             line = channel * kernel_rows + (0 if mapping.through_rows else kernel_rows - 1 - row)
             # the weight of the first pixel for the first output is the last that B reads
-            last = line * phase.pitch + through + _zeros_before(mapping, phase) + phase.columns - 1
-            last -= _skipped_pixels(tiles.operation, mapping)
+            last = line * phase.pitch + through + mapping.outputs + phase.columns - 2
             b = Matrix(address + last * weight, dtype, -weight)
             depth = _depth(tiles.operation, mapping, outputs, phase.columns)
             assembly.gemm(a, b, rows, depth, outputs, sums, accumulate=not first)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from targets.gemm_accel.codegen.tiling import GemmShape, GemmTile, places_of, streamed_rows
+from targets.gemm_accel.codegen.tiling import GemmShape, GemmTile, pass_cycles, places_of
 
 MOST_STEPS = 384
 """As many steps are run; those of larger products take as long on average."""
@@ -102,5 +102,5 @@ def _run(shape: GemmShape, tile: GemmTile, steps: list[_Step]) -> float:
 
 
 def _gemm_cycles(shape: GemmShape, step: _Step) -> int:
-    blocks = math.ceil(step.k / shape.array_rows) * math.ceil(step.n / shape.array_columns)
-    return blocks * streamed_rows(shape, step.m)
+    passes = pass_cycles(step.m * shape.streams, step.k, shape.array_rows)
+    return math.ceil(step.n / shape.array_columns) * passes

@@ -24,7 +24,7 @@ from targets.gemm_accel.codegen.scratchpad import aligned
 from targets.gemm_accel.codegen.separable import Separable, gemm_of, separables, stored_views
 from targets.gemm_accel.codegen.steps import Needs, needs_of
 from targets.gemm_accel.codegen.tiles import repeated_axes
-from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES
+from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, pass_cycles
 from targets.gemm_accel.codegen.views import View
 from targets.gemm_accel.config import AcceleratorConfig
 
@@ -99,8 +99,9 @@ class _Product:
 
     def array_cycles(self, pixels: int, columns: int, config: AcceleratorConfig) -> int:
         """The array's cycles for so many rows and columns."""
-        blocks = math.ceil(self.depth / config.rows) * math.ceil(columns / config.columns)
-        return blocks * max(pixels * self.streams, config.rows)
+        return math.ceil(columns / config.columns) * pass_cycles(
+            pixels * self.streams, self.depth, config.rows
+        )
 
     def constant_bytes(self, columns: int) -> int:
         """The scratchpad for the constant and the scales of so many columns."""

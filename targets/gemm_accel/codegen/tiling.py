@@ -30,6 +30,11 @@ class GemmShape:
     wide: bool
     dram_latency_cycles: int
 
+    @property
+    def streams(self) -> int:
+        """How often A streams."""
+        return 2 if self.wide else 1
+
 
 @dataclass(frozen=True)
 class GemmTile:
@@ -74,8 +79,8 @@ def estimate_of(shape: GemmShape, tile: GemmTile) -> Estimate:
     """The cycles of a gemm on each unit, as if neither ever waited for the other."""
     m_tiles, n_tiles = math.ceil(shape.m / tile.m), math.ceil(shape.n / tile.n)
     k_tiles = math.ceil(shape.k / tile.k)
-    blocks = _units(shape.k, tile.k, shape.array_rows) * _units(shape.n, tile.n, shape.array_columns)
-    compute = blocks * _rows_streamed(shape, tile.m) + COMMAND_CYCLES * m_tiles * n_tiles * k_tiles
+    columns = _units(shape.n, tile.n, shape.array_columns)
+    compute = columns * _passes(shape, tile) + COMMAND_CYCLES * m_tiles * n_tiles * k_tiles
     compute *= shape.groups
     a_loads, b_loads = (1, m_tiles) if tile.rows_outside else (n_tiles, 1)
     if k_tiles > 1:
@@ -100,12 +105,23 @@ def _units(extent: int, step: int, unit: int) -> int:
     return whole * math.ceil(step / unit) + math.ceil(rest / unit)
 
 
-def _rows_streamed(shape: GemmShape, step: int) -> int:
-    """What all tiles of rows stream through one block of weights."""
-    whole, rest = divmod(shape.m, step)
-    return whole * streamed_rows(shape, step) + (streamed_rows(shape, rest) if rest else 0)
+def _passes(shape: GemmShape, tile: GemmTile) -> int:
+    """The cycles of all tiles of rows and of the inner dimension, for one block of columns."""
+    return sum(
+        count * depths * pass_cycles(rows * shape.streams, depth, shape.array_rows)
+        for rows, count in _steps(shape.m, tile.m)
+        for depth, depths in _steps(shape.k, tile.k)
+    )
 
 
-def streamed_rows(shape: GemmShape, rows: int) -> int:
-    """The cycles of the array for so many rows and one block of weights: no fewer than the weights take to load."""
-    return max(rows * (2 if shape.wide else 1), shape.array_rows)
+def _steps(extent: int, step: int) -> list[tuple[int, int]]:
+    """The extents of the tiles of an axis, each with their count."""
+    whole, rest = divmod(extent, step)
+    return [(step, whole), *([(rest, 1)] if rest else [])]
+
+
+def pass_cycles(streamed: int, depth: int, array_rows: int) -> int:
+    """The cycles of the array for one block of columns: a pass for each block of rows of B streams all rows of A, and takes
+    no less than these weights take to fill behind the pass before."""
+    whole, rest = divmod(depth, array_rows)
+    return whole * max(streamed, array_rows) + (max(streamed, rest) if rest else 0)

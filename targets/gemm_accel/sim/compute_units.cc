@@ -22,7 +22,9 @@ bool overlap(const Access& a, const Access& b) {
 ComputeUnits::Slot ComputeUnits::plan(const Operation& operation, int64_t ready) const {
   const int64_t issue = std::max(ready, started_[operation.unit]);
   int64_t start = std::max({issue, free_[operation.unit], clear(operation, false)});
-  if (operation.fills_weights) start = std::max(start, std::max(issue, clear(operation, true)) + machine_.rows);
+  if (const int64_t fill = operation.weights.first_block; fill != 0) {
+    start = std::max(start, std::max({issue, weights_free_, clear(operation, true)}) + fill);
+  }
   return {issue, start, start + operation.cycles + machine_.rows + machine_.columns - 1};
 }
 
@@ -33,6 +35,7 @@ void ComputeUnits::run(const Operation& operation, const Slot& slot) {
                  running_.end());
   free_[operation.unit] = slot.start + operation.cycles;
   started_[operation.unit] = slot.start;
+  if (operation.weights.first_block != 0) weights_free_ = slot.start + operation.cycles - operation.weights.last_pass;
   running_.push_back({operation.unit, slot.start + operation.cycles, slot.end, operation.accesses});
 }
 

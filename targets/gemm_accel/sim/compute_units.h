@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "cost.h"
 #include "footprint.h"
 #include "program.h"
 
@@ -16,7 +17,7 @@ struct Operation {
 
   Unit unit = kArray;
   int64_t cycles = 0;
-  bool fills_weights = false;
+  WeightsCost weights;
   std::vector<Access> accesses;
 };
 
@@ -47,6 +48,7 @@ class ComputeUnits {
   const isa::Machine& machine_;
   std::array<int64_t, 2> free_{};     // when a unit is free
   std::array<int64_t, 2> started_{};  // when its last command began, and the place to wait behind it got free
+  int64_t weights_free_ = 0;          // when the next block of weights may fill
   std::vector<Running> running_;
 };
 

@@ -90,9 +90,14 @@ struct ComputeCyclesOf {
   }
 
   int64_t operator()(const isa::Gemm& gemm) const {
-    const int64_t rows = gemm.m * passes(gemm.a_type) * passes(gemm.b_type);
-    return ceil_divide(gemm.k, machine.rows) * ceil_divide(gemm.n, machine.columns) * std::max(rows, machine.rows);
+    const int64_t blocks = ceil_divide(gemm.n, machine.columns), whole = gemm.k / machine.rows;
+    const int64_t streamed = streamed_rows(gemm), rest = gemm.k % machine.rows;
+    const int64_t all = blocks * (whole * std::max(streamed, machine.rows) + (rest ? std::max(streamed, rest) : 0));
+    // the first block of weights fills before the command runs, and nothing of it behind the last
+    return all - std::max(streamed, first_block(gemm)) + streamed;
   }
+  int64_t streamed_rows(const isa::Gemm& gemm) const { return gemm.m * passes(gemm.a_type) * passes(gemm.b_type); }
+  int64_t first_block(const isa::Gemm& gemm) const { return std::min<int64_t>(gemm.k, machine.rows); }
   int64_t operator()(const isa::Mac& mac) const { return lines(mac.counts) * passes(mac.a.type) * passes(mac.b.type); }
   int64_t operator()(const isa::Drain& drain) const { return lines({1, drain.rows, drain.columns}); }
   int64_t operator()(const isa::Hadamard& command) const {
@@ -115,6 +120,13 @@ DramCost dram_cost(const isa::Command& command, const Program& program, std::str
 
 int64_t compute_cycles(const isa::Command& command, const isa::Machine& machine) {
   return std::visit(ComputeCyclesOf{machine}, command);
+}
+
+WeightsCost weights_cost(const isa::Command& command, const isa::Machine& machine) {
+  const auto* gemm = std::get_if<isa::Gemm>(&command);
+  if (gemm == nullptr) return {};
+  const ComputeCyclesOf cost{machine};
+  return {cost.first_block(*gemm), cost.streamed_rows(*gemm)};
 }
 
 }  // namespace nmc

@@ -22,6 +22,13 @@ DramCost dram_cost(const isa::Command& command, const Program& program, std::str
 // An operand wider than the multipliers streams once for each `data_bits` of it.
 int64_t compute_cycles(const isa::Command& command, const isa::Machine& machine);
 
+// What the cells' second set of weights is occupied by, in cycles; all zero for a command that is no GEMM.
+struct WeightsCost {
+  int64_t first_block = 0;  // filling the first block of B
+  int64_t last_pass = 0;    // the last pass, behind which the next command's first block may fill
+};
+WeightsCost weights_cost(const isa::Command& command, const isa::Machine& machine);
+
 }  // namespace nmc
 
 #endif  // NMC_COST_H_

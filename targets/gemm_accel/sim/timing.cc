@@ -130,7 +130,7 @@ class Simulation {
     Operation operation;
     operation.unit = std::holds_alternative<isa::Drain>(first) ? Operation::kDrain : Operation::kArray;
     operation.cycles = compute_cycles(first, program_.machine);
-    operation.fills_weights = std::holds_alternative<isa::Gemm>(first);
+    operation.weights = weights_cost(first, program_.machine);
     for (size_t i = queue.next; i < chain_end(); ++i) {
       auto accesses = accesses_of(program_.commands[queue.commands[i]], program_, constants_);
       std::move(accesses.begin(), accesses.end(), std::back_inserter(operation.accesses));

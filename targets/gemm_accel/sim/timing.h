@@ -10,7 +10,9 @@
 // - A command begins when its unit is free and what it reads is there: it waits for the results of earlier commands that
 //   overlap its operands, and writes nothing that an earlier command of the other unit still reads or writes. Sums that
 //   one GEMM or MAC adds to another's need no wait: both pass through the same accumulators in order.
-// - The first weights of a GEMM take `rows` cycles to fill the array, behind the command before it if that still runs.
+// - The cells hold two blocks of weights, one at work and the next, which fills meanwhile at a row of B a cycle: a block of
+//   fewer rows than the array has takes so many cycles (the cells below see zeros), and a pass of few rows of A waits for
+//   the block behind it. The first block of a GEMM fills behind the last pass of the one before.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
 //   skewed, so that elements at any constant step lie in different ones, as do those of runs that continue in the banks
 //   of a constant step (which bank an element lies in depends on its address modulo rows² elements). An operand that

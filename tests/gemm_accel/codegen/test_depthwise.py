@@ -73,24 +73,6 @@ def test_single_pixels_are_left_to_the_diagonal_cells() -> None:
     assert "Mac" in _kinds(_compiled(WINDOWS["3x3"], (2, 2), AcceleratorConfig()))
 
 
-@pytest.mark.parametrize(
-    ("window", "size", "depth"),
-    [
-        (WINDOWS["5x5"], 7, 4 * (7 + 2) + 7),
-        (WINDOWS["5x5"], 14, 4 * (14 + 2) + 14),
-        (Window((4, 4), (1, 1), (1, 1), (1, 1), (2, 2), 8), 10, 3 * (10 + 2) + 10),
-        (Window((5, 3), (1, 1), (1, 2), (2, 2), (2, 2), 8), 7, 4 * (7 + 2) + 7),
-    ],
-    ids=["5x5", "5x5 of 14", "more zeros behind", "dilated"],
-)
-def test_neighbouring_rows_of_a_small_image_share_the_zeros_between_them(
-    window: Window, size: int, depth: int
-) -> None:
-    region = _compiled(window, (size, size), AcceleratorConfig(), fill=0)
-    depths = {command.k for command in region.program.commands if isinstance(command, isa.Gemm)}
-    assert depths == {depth}
-
-
 @pytest.fixture
 def only_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves blocks of outputs as the only mapping."""
@@ -124,3 +106,28 @@ def test_a_small_image_takes_a_pass_for_the_window_of_a_block() -> None:
     region = _compiled(WINDOWS["3x3"], (8, 8), AcceleratorConfig(), residual=False)
     shapes = {(c.m, c.k, c.n, c.a_run) for c in region.program.commands if isinstance(c, isa.Gemm)}
     assert shapes == {(16, 16, 4, 4)}
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
+@pytest.mark.parametrize("size", [(3, 7), (7, 5), (4, 4)], ids=str)
+@pytest.mark.usefixtures("only_blocks")
+def test_blocks_that_are_whole_rows_or_columns_are_exact(window: Window, size: tuple[int, int]) -> None:
+    if min(window.output_extents(size)) > 0:
+        _compiled(window, size, AcceleratorConfig(), fill=0, residual=False)
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "depth"),
+    [
+        (WINDOWS["5x5"], (7, 7), 5 * 7),
+        (Window((5, 4), (1, 1), (1, 1), (2, 1), (2, 2), 8), (7, 6), 7 * 4),
+        (Window((5, 3), (1, 1), (1, 2), (2, 2), (2, 2), 8), (7, 7), 7 * 3),
+    ],
+    ids=["as wide", "as high", "as high, dilated"],
+)
+@pytest.mark.usefixtures("only_blocks")
+def test_a_block_as_wide_or_as_high_as_the_image_sees_no_padding(
+    window: Window, size: tuple[int, int], depth: int
+) -> None:
+    region = _compiled(window, size, AcceleratorConfig(), fill=0, residual=False)
+    assert {command.k for command in region.program.commands if isinstance(command, isa.Gemm)} == {depth}
