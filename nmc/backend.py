@@ -20,7 +20,7 @@ from nmc.compiler import Compilation, compile_model
 from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.executable import Executable
 from nmc.frontend.low_precision import carried
-from nmc.frontend.precision import OTHER_FLOATS
+from nmc.frontend.precision import FLOATS, beyond_float32
 from nmc.frontend.sequences import element_name, elements, flatten_inputs
 from nmc.frontend.shapes import real_inputs
 from nmc.options import Options
@@ -55,7 +55,7 @@ class Prepared(BackendRep):
         """
         values = dict(zip(self.names, inputs, strict=False))
         given = {
-            name: _single_precision(name, array)
+            name: _held(array)
             for declared in real_inputs(self._model.graph)
             for name, array in elements(declared, values.get(declared.name)).items()
         }
@@ -66,6 +66,11 @@ class Prepared(BackendRep):
             if name not in given or not np.array_equal(value, given[name]):
                 raise ModelError(f"input '{name}' is a constant of the compiled model and cannot change")
         free = {name: value for name, value in given.items() if name not in self._bound}
+        for tensor in self._executable.inputs:
+            if tensor.dtype == "float32" and beyond_float32(free[tensor.name]):
+                raise ModelError(
+                    f"input '{tensor.name}' holds numbers beyond float32, for which it was compiled"
+                )
         results = self._executable.run(free)
         return tuple(_declared(results, output) for output in self._model.graph.output)
 
@@ -147,19 +152,11 @@ class AcceleratorBackend(CpuBackend):
     options: Mapping[str, Any] = {"target": "gemm-accel", "require_full_offload": True}
 
 
-def _single_precision(name: str, value: np.ndarray) -> np.ndarray:
-    """Any type of float as float32, which it is everywhere in nmc, and integers of few bits as bytes.
-
-    Raises ModelError for a number beyond float32.
-    """
-    if helper.np_dtype_to_tensor_dtype(value.dtype) not in OTHER_FLOATS:
+def _held(value: np.ndarray) -> np.ndarray:
+    """Any type of float as float32, or as double where it holds numbers beyond that, and integers of few bits as bytes."""
+    if helper.np_dtype_to_tensor_dtype(value.dtype) not in FLOATS or beyond_float32(value):
         return carried(value)
-    with np.errstate(over="ignore"):
-        narrow = value.astype(np.float32)
-    if np.any(np.isinf(narrow) & np.isfinite(value)):
-        largest = np.max(np.abs(value), where=np.isfinite(value), initial=0)
-        raise ModelError(f"input '{name}' holds {largest:.3g}, beyond float32, the widest float of nmc")
-    return narrow
+    return value.astype(np.float32)
 
 
 def _declared(results: Mapping[str, np.ndarray], output: onnx.ValueInfoProto) -> Any:

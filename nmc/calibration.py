@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tvm import ir, relax
 
-from nmc.errors import CalibrationError
+from nmc.errors import CalibrationError, UndefinedResultError
 from nmc.quant.formats import MINUS_INFINITY, TensorRange
+from passes.keep_on_host import HOST
 from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
 from passes.rewrite import LAYER_SEPARATOR, bindings_of, callee_name, dtype_of
@@ -42,7 +43,7 @@ def collect_ranges(
     """The range of each float tensor of `main`, by variable name, over all samples.
 
     Each sample holds one array a parameter; `observer` is shown every tensor, too. Raises CalibrationError when there is
-    no sample, or when a tensor takes a value that is not a number, on what `source` names.
+    no sample, and UndefinedResultError when a tensor takes a value that is not a number, on what `source` names.
     """
     main = module["main"]
     measured = {b.var.name for b in bindings_of(main) if _is_float(b.var) and _computes(module, b)}
@@ -70,7 +71,7 @@ def _range_in(name: str, array: np.ndarray, source: str) -> TensorRange:
     low, high = float(np.min(array)), float(np.max(array))
     if np.isnan(low) or np.isnan(high):
         layer = name.split(LAYER_SEPARATOR)[0]
-        raise CalibrationError(f"layer '{layer}': its result is not a number everywhere on {source}")
+        raise UndefinedResultError(f"layer '{layer}': its result is not a number everywhere on {source}")
     masked = low < MINUS_INFINITY < high
     return TensorRange(
         max(low, -FLOAT32_HIGHEST),
@@ -94,9 +95,9 @@ def _computes(module: ir.IRModule, binding: relax.VarBinding) -> bool:
     """Whether a binding inside the block makes values of its own."""
     if not isinstance(binding.var, relax.DataflowVar):
         return False
-    return (
-        not isinstance(binding.value, relax.Call) or callee_name(module, binding.value) not in RANGE_KEEPING
-    )
+    if not isinstance(binding.value, relax.Call):
+        return True
+    return callee_name(module, binding.value) not in RANGE_KEEPING | {HOST}
 
 
 def _is_float(variable: relax.Var) -> bool:

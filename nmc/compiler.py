@@ -13,7 +13,7 @@ from nmc.blas import one_blas_thread
 from nmc.border import find_border
 from nmc.calibration import collect_ranges, synthetic_samples
 from nmc.data import checked_samples
-from nmc.errors import ConfigError, UnsupportedOperatorError
+from nmc.errors import ConfigError, UndefinedResultError, UnsupportedOperatorError
 from nmc.fallback import find_fallback, integer_inputs
 from nmc.finite_weights import require_finite_factors, require_finite_weights
 from nmc.frontend import ImportedModel, TensorSpec, import_model
@@ -27,17 +27,20 @@ from nmc.operand_statistics import OperandStatistics
 from nmc.options import AUTO_BITS, Options
 from nmc.pwl.table import Table, fit_table
 from nmc.quant.formats import DATA_BITS, TensorFormat
+from nmc.undefined import hides_undefined_results, undefined_results
 from passes.bound_masks import bound_masks
 from passes.expand_maximum import expand_maximum
 from passes.expand_rounding import expand_rounding
 from passes.fold_waves import fold_waves
 from passes.formats import plan_formats
+from passes.keep_on_host import keep_on_host
 from passes.linearise import Fit, FittedTable, Request, linearise
 from passes.narrow_products import NarrowProducts
 from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import QuantisedTensor, quantise
 from passes.ranges import Ranges, needed_ranges
+from passes.rewrite import LAYER_SEPARATOR
 from passes.verify_matrix_form import accelerator_functions, verify_matrix_form
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
 from targets.gemm_accel.config import AcceleratorConfig, load_config
@@ -101,17 +104,42 @@ def compile_model(
     """Compiles a model; raises an NmcError that names what cannot be compiled."""
     config = load_config(options.config)
     progress("importing the model")
-    imported = with_index_limits(import_model(model, shapes=options.shapes, binds=options.binds))
+    imported = with_index_limits(
+        import_model(model, shapes=options.shapes, binds=options.binds, data=options.calibration)
+    )
     release_freed_memory()
     module = imported.module
     made = Compilation(imported, options, config, {"relax": module}, [("import", module)], module)
     if options.deepest_level == 1:
         return made
+    if imported.in_doubles:
+        return on_host(made)
     made, plan = to_matrix_form(made, progress)
     if options.deepest_level == 2:
         return made
     made = to_integers(made, plan, progress)
     return to_commands(made, progress) if options.target == "gemm-accel" else made
+
+
+def on_host(made: Compilation) -> Compilation:
+    """All levels of a model in doubles, whose numbers are beyond those of the accelerator: nothing changes, all of it runs
+    on the host."""
+    module = made.imported.module
+    below = ("matrix_form", "quantised")[: made.options.deepest_level - 1]
+    return with_fallback(replace(made, levels={**made.levels, **dict.fromkeys(below, module)}), module)
+
+
+def with_fallback(made: Compilation, partitioned: ir.IRModule) -> Compilation:
+    """The compilation with its module in regions, and what is in none of them.
+
+    Raises UnsupportedOperatorError where the options ask that there be nothing of that kind.
+    """
+    fallback = find_fallback(partitioned)
+    if made.options.require_full_offload and fallback:
+        raise UnsupportedOperatorError(
+            "not everything is offloaded: " + "; ".join(map(str, fallback)), integer_inputs(partitioned)
+        )
+    return replace(made, partitioned=partitioned, fallback=fallback)
 
 
 @dataclass(frozen=True)
@@ -125,29 +153,18 @@ class IntegerPlan:
 
 def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, IntegerPlan]:
     """Goes on to level 2: matrix form with a table for every function; also how it becomes integers."""
-    options, stages = made.options, list(made.stages)
-    progress("lowering to matrix form")
-    require_finite_factors(made.imported.module, made.imported.operators)
-    exact = lower(made.imported.module, stages)
-    require_finite_weights(exact, made.imported.operators)
-    progress("calibrating")
+    options = made.options
     samples, warnings = calibration_samples(made.imported, options)
-    narrow, operands, arguments = options.bits != 16, OperandStatistics(exact), ArgumentCounts(exact)
-
-    def observe(name: str, array: np.ndarray) -> None:
-        arguments.observe(name, array)
-        if narrow:
-            operands.observe(name, array)
-
-    ranges = collect_ranges(exact, samples, observe, SAMPLES if options.calibration else SYNTHETIC)
-    exact, ranges = expand_maximum(*fold_waves(*expand_rounding(*bound_masks(exact, ranges))))
+    seen = calibrate(made, samples, progress)
+    stages, arguments = list(seen.stages), seen.arguments
+    exact, ranges = expand_maximum(*fold_waves(*expand_rounding(*bound_masks(seen.exact, seen.ranges))))
     formats = plan_formats(exact, ranges)
     inputs = found_masks(made.inputs, exact, ranges, formats)
     require_masks(options.calibration, inputs, "calibration data")
     products: NarrowProducts = {}
-    if narrow:
+    if options.bits != 16:
         progress("choosing 8-bit formats")
-        products = narrow_products(exact, operands, options.calibration_method)
+        products = narrow_products(exact, seen.operands, options.calibration_method)
     if options.bits == AUTO_BITS:
         progress("choosing the products that have 8 bits")
         products = choose_products(exact, products, samples, options.max_loss)
@@ -163,9 +180,67 @@ def to_matrix_form(made: Compilation, progress: Progress) -> tuple[Compilation, 
         partitioned=matrix_form,
         tables=tuple(tables.values()),
         needed=needed_ranges(exact, ranges),
-        warnings=warnings,
+        warnings=(*warnings, *seen.warnings),
     )
     return made, IntegerPlan(formats, tables, products)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Matrix form with exact functions, the module after each pass, and what its tensors held on the samples."""
+
+    exact: ir.IRModule
+    stages: Sequence[tuple[str, ir.IRModule]]
+    ranges: Ranges
+    operands: OperandStatistics
+    arguments: ArgumentCounts
+    warnings: Sequence[str]
+
+
+def calibrate(made: Compilation, samples: Sequence[Sequence[np.ndarray]], progress: Progress) -> Calibrated:
+    """Lowers level 1 and runs it on the samples. What has results that are not numbers on data of the user's stays on the
+    host; synthetic data may lie outside a model's domain, so that there it is an error."""
+    module, own = made.imported.module, made.options.calibration is not None
+    if own and hides_undefined_results(module):
+        made = with_host_operations(made, undefined_results(module, samples))
+    try:
+        return _calibrate(made, samples, progress)
+    except UndefinedResultError:
+        undefined = undefined_results(module, samples) if own else set()
+        if not undefined:
+            raise
+        return _calibrate(with_host_operations(made, undefined), samples, progress)
+
+
+def with_host_operations(made: Compilation, names: set[str]) -> Compilation:
+    """The compilation with the named results of level 1, and all that read them, computed on the host."""
+    if not names:
+        return made
+    module = keep_on_host(made.imported.module, names)
+    layers = sorted({name.split(LAYER_SEPARATOR)[0] for name in names})
+    warning = (
+        f"the results of {', '.join(layers)} are not numbers everywhere on {SAMPLES}. They are computed on the CPU, as no "
+        "integers stand for them"
+    )
+    return replace(made, stages=[*made.stages, ("keep_on_host", module)], warnings=[*made.warnings, warning])
+
+
+def _calibrate(made: Compilation, samples: Sequence[Sequence[np.ndarray]], progress: Progress) -> Calibrated:
+    stages, module = list(made.stages), made.stages[-1][1]
+    progress("lowering to matrix form")
+    require_finite_factors(module, made.imported.operators)
+    exact = lower(module, stages)
+    require_finite_weights(exact, made.imported.operators)
+    progress("calibrating")
+    narrow, operands, arguments = made.options.bits != 16, OperandStatistics(exact), ArgumentCounts(exact)
+
+    def observe(name: str, array: np.ndarray) -> None:
+        arguments.observe(name, array)
+        if narrow:
+            operands.observe(name, array)
+
+    ranges = collect_ranges(exact, samples, observe, SAMPLES if made.options.calibration else SYNTHETIC)
+    return Calibrated(exact, stages, ranges, operands, arguments, made.warnings)
 
 
 def _with_outside(fitted: FittedTable, arguments: ArgumentCounts) -> FittedTable:
@@ -178,18 +253,11 @@ def to_integers(made: Compilation, plan: IntegerPlan, progress: Progress) -> Com
     progress("quantising")
     quantised, tensors = quantise(made.deepest, plan.formats, plan.tables, plan.products)
     partitioned = verify_matrix_form(partition(quantised))
-    fallback = find_fallback(partitioned)
-    if made.options.require_full_offload and fallback:
-        raise UnsupportedOperatorError(
-            "not everything is offloaded: " + "; ".join(map(str, fallback)), integer_inputs(partitioned)
-        )
     return replace(
-        made,
+        with_fallback(made, partitioned),
         levels={**made.levels, "quantised": quantised},
         stages=[*made.stages, ("quantise", quantised), ("partition", partitioned)],
-        partitioned=partitioned,
         tensors=tensors,
-        fallback=fallback,
         border=find_border(partitioned, made.inputs, made.outputs),
     )
 

@@ -16,6 +16,7 @@ from tvm import ir, relax
 from nmc.compiler import Compilation
 from nmc.quant import fixed_point
 from nmc.quant.formats import DATA_BITS
+from passes.keep_on_host import HOST
 from passes.matrix_form.grid import GRID, grid_of
 from passes.matrix_form.im2col import IM2COL
 from passes.matrix_form.moves import MOVES
@@ -66,9 +67,11 @@ class Operation:
 def error_bounds(compilation: Compilation, inputs: Sequence[Array]) -> list[Array]:
     """For each output, of its shape, a bound on |integers · scale - exact functions| for these inputs.
 
-    The compilation must have gone down to level 3 with every operator that reads floats in matrix form; raises ValueError
-    otherwise.
+    The compilation must have gone down to level 3 with every operator that reads floats in matrix form, or on the host
+    because no integers stand for its results; raises ValueError otherwise.
     """
+    if compilation.imported.in_doubles:  # the host's floats are those of level 1
+        return [np.zeros(spec.shape) for spec in compilation.outputs]
     analysis = _Analysis(compilation, inputs)
     module = compilation.levels["matrix_form"]
     for step, binding in zip(interpret(module).steps, bindings_of(module["main"]), strict=True):
@@ -79,9 +82,15 @@ def error_bounds(compilation: Compilation, inputs: Sequence[Array]) -> list[Arra
     exact = interpret(_before_expansion(compilation)).run(inputs)
     wanted = exact if isinstance(exact, tuple) else (exact,)
     return [
-        np.abs(value.astype(np.float64) - operand.centre) + operand.spread
+        _distance(value, operand.centre) + operand.spread
         for value, operand in zip(wanted, found, strict=True)
     ]
+
+
+def _distance(value: Array, centre: Array) -> Array:
+    """How far a centre is from the exact value; what is equal, as two that are not numbers are, is not far."""
+    equal = (value == centre) | (np.isnan(value) & np.isnan(centre))
+    return np.where(equal, 0.0, np.abs(value.astype(np.float64) - centre))
 
 
 def _before_expansion(compilation: Compilation) -> ir.IRModule:
@@ -320,6 +329,14 @@ def _table(analysis: _Analysis, operation: Operation) -> Array:
     return worst + 2.0**-15 * np.abs(operation.centre).max(initial=0.0)
 
 
+def _host(analysis: _Analysis, operation: Operation) -> Array:
+    """What the host computes in floats is exact where its operands are; no bound is known elsewhere."""
+    operands = [analysis.operand(argument) for argument in operation.call.args]
+    if any(operand.spread.any() for operand in operands):
+        raise ValueError(f"what '{operation.name}' reads on the host is not exact")
+    return np.zeros(operation.centre.shape)
+
+
 def _move(analysis: _Analysis, operation: Operation) -> Array:
     return analysis.moved(operation.step, operation.call)
 
@@ -349,6 +366,7 @@ RULES: Mapping[str, Rule] = {
     FLOAT_PWL: _table,
     GRID: _grid,
     IM2COL: _move,
+    HOST: _host,
     **dict.fromkeys(MOVES, _move),
     "relax.nn.pad": _padded,
 }

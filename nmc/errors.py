@@ -28,6 +28,10 @@ class CalibrationError(NmcError):
     """Calibration or input data whose names, shapes or values do not fit the model."""
 
 
+class UndefinedResultError(CalibrationError):
+    """A result of the model that is not a number on its data."""
+
+
 class ConfigError(NmcError):
     """An accelerator configuration that no hardware could have, or that the compiler cannot use."""
 

@@ -5,14 +5,25 @@ from collections.abc import Mapping
 from tvm import ir, relax
 
 from nmc.manifest import Fallback
+from passes.keep_on_host import HOST
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
-from passes.rewrite import bindings_of, callee_name, dtype_of, layer_of, shape_of
+from passes.rewrite import (
+    bindings_of,
+    callee_attributes,
+    callee_name,
+    dtype_of,
+    layer_of,
+    shape_of,
+    variables_of,
+)
 
 ORDERING = "it orders values by their size, which is no sum of products"
 TRUTH = "something other than arithmetic reads its truth values"
 FINITE = "the accelerator's integers stand for finite numbers alone"
 PLACES = "it computes from the data which elements to move"
+UNDEFINED = "on some of the calibration data its result, or what it reads, is not a number"
+DOUBLES = "it computes in double precision, for numbers beyond float32"
 INTEGERS = "integers are the host's bookkeeping"
 OTHER = "it is not an operation of matrix form"
 
@@ -41,8 +52,13 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
             continue  # nothing is computed for a tensor without elements
         if name in (QUANTISE, DEQUANTISE) or name.startswith(CODEGEN + "_"):
             continue
-        floats, operator = _touches_floats(binding), name.removeprefix("relax.")
-        reason = REASONS.get(operator, OTHER) if floats else INTEGERS
+        floats, reason = _touches_floats(binding), ""
+        if name == HOST:
+            name, reason = str(callee_attributes(module, value)["operator"]), UNDEFINED
+        elif any(dtype_of(variable) == "float64" for variable in variables_of(value) if _is_tensor(variable)):
+            reason = DOUBLES
+        operator = name.removeprefix("relax.")
+        reason = reason or (REASONS.get(operator, OTHER) if floats else INTEGERS)
         found.append(Fallback(layer_of(binding.var), operator, reason, floats, name in HEAVY))
     return tuple(found)
 
@@ -71,7 +87,11 @@ def integer_inputs(module: ir.IRModule) -> tuple[str, ...]:
 def _touches_floats(binding: relax.VarBinding) -> bool:
     """Whether the operator reads float data; a cast of integers to floats does not."""
     return any(
-        isinstance(argument.ty, relax.TensorType) and str(argument.ty.dtype).startswith("float")
+        _is_tensor(argument) and dtype_of(argument).startswith("float")
         for argument in binding.value.args
         if isinstance(argument, relax.Var)
     )
+
+
+def _is_tensor(variable: relax.Var) -> bool:
+    return isinstance(variable.ty, relax.TensorType)

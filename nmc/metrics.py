@@ -36,12 +36,16 @@ def compare(reference: np.ndarray, result: np.ndarray) -> OutputError:
         difference = np.where(same, 0.0, found - expected)
     difference = np.where(np.isnan(difference), np.inf, difference)
     finite = np.isfinite(expected) & np.isfinite(found)
-    expected, found = np.where(finite, expected, 0.0), np.where(finite, found, 0.0)
-    noise = float(np.sum(difference**2))
+    largest = float(np.max(np.abs(difference), initial=0.0))
+    # squares of parts of the largest value overflow nowhere
+    unit = float(max(np.max(np.abs(expected), where=finite, initial=0.0), largest)) or 1.0
+    unit = unit if unit < math.inf else 1.0
+    expected, found = (np.where(finite, x, 0.0) / unit for x in (expected, found))
+    noise = float(np.sum((difference / unit) ** 2))
     signal = float(np.sum(expected**2))
     return OutputError(
-        max_abs=float(np.max(np.abs(difference), initial=0.0)),
-        rmse=math.sqrt(noise / difference.size) if difference.size else 0.0,
+        max_abs=largest,
+        rmse=math.sqrt(noise / difference.size) * unit if difference.size else 0.0,
         cosine=_cosine(expected, found),
         snr_db=10.0 * math.log10(signal / noise) if 0.0 < noise < math.inf and signal > 0.0 else None,
         top1_agreement=_top1_agreement(reference, result),

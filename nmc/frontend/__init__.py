@@ -16,7 +16,7 @@ from nmc.frontend.canonicalise import canonicalise, name_nodes
 from nmc.frontend.graph_importer import GraphImporter
 from nmc.frontend.load import load_model
 from nmc.frontend.low_precision import CARRIERS, carried, carrier_of
-from nmc.frontend.precision import make_float32
+from nmc.frontend.precision import float_type_for, unify_floats
 from nmc.frontend.relax_module import build_module
 from nmc.frontend.sequences import element_name
 from nmc.frontend.shapes import pin_shapes, real_inputs
@@ -64,6 +64,11 @@ class ImportedModel:
     name: str
 
     @property
+    def in_doubles(self) -> bool:
+        """Whether the floats of the model are doubles, as numbers beyond float32 ask for."""
+        return any(spec.dtype == "float64" for spec in (*self.inputs, *self.outputs))
+
+    @property
     def operators(self) -> dict[str, str]:
         """The operator of each layer: of nodes that share a name the last, for reshapes go before what they are for."""
         return {node.name: node.operator for node in self.nodes}
@@ -74,25 +79,28 @@ def import_model(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     binds: Mapping[str, np.ndarray] | None = None,
+    data: Mapping[str, np.ndarray] | None = None,
 ) -> ImportedModel:
     """Read an ONNX model and import it into Relax.
 
     `shapes` pins the dynamic shapes of inputs, `binds` turns inputs into constants. float16, bfloat16 and
-    double become float32. Raises ModelError for a model that cannot be read or stays dynamic,
+    double become float32; where `data` or `binds` give a double input a number beyond float32, all become
+    double. Raises ModelError for a model that cannot be read or stays dynamic,
     UnsupportedOperatorError that names every node without a translation.
     """
     model, name, digest = load_model(source)
     name_nodes(model)
+    float_type = float_type_for(model, {**(data or {}), **(binds or {})})
     bind_constants(model, binds or {})
     pin_shapes(model, shapes or {})
-    make_float32(model)
-    canonical = canonicalise(model)
+    unify_floats(model, float_type)
+    canonical = canonicalise(model, float_type)
     del model  # its weights would be in memory once more during the import
     inputs = tuple(_spec(value) for value in real_inputs(canonical.graph))
     parameters = {
         spec.name: relax.Var(spec.name, relax.TensorType(spec.shape, spec.dtype)) for spec in inputs
     }
-    importer = GraphImporter(canonical)
+    importer = GraphImporter(canonical, float_type)
     importer.emitter.low_precision.update(_low_precision(canonical.graph, parameters))
     names, results = _flat_outputs(canonical.graph, importer.run(parameters))
     module, returned = build_module(importer.emitter, list(parameters.values()), results)

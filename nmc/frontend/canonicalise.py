@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 
 from nmc.frontend.load import PROTOBUF_LIMIT_BYTES
-from nmc.frontend.precision import make_float32
+from nmc.frontend.precision import unify_floats
 from nmc.frontend.weights import graph_with_outside_weights, weight_bytes
 
 LARGE_BYTES = 1024
@@ -30,7 +30,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
             node.name = name
 
 
-def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
+def canonicalise(model: onnx.ModelProto, float_type: str) -> onnx.ModelProto:
     """Return an equivalent model with constants folded and normalisations merged into convolutions.
 
     onnxruntime refuses models with operators it has no kernel for, and those beyond protobuf's size limit;
@@ -50,7 +50,7 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     if not result.graph.node:  # all was folded into constants: the importer does that as well, with names
         return model
     _restore_names(result, {node.name for node in model.graph.node})
-    make_float32(result)  # function bodies that onnxruntime inlined may compute in double
+    unify_floats(result, float_type)  # function bodies that onnxruntime inlined may compute in double
     return result
 
 

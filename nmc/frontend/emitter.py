@@ -12,9 +12,10 @@ from nmc.frontend.values import ConversionError, Value
 
 
 class Emitter:
-    """The bindings written so far; mutable, one for each import."""
+    """The bindings written so far; mutable, one for each import. Whatever floats converters write have `float_type`."""
 
-    def __init__(self) -> None:
+    def __init__(self, float_type: str) -> None:
+        self.float_type = float_type
         self.layer = ""
         self.bindings: list[relax.VarBinding] = []
         self.functions: dict[str, tuple[relax.GlobalVar, tvm.ir.BaseFunc]] = {}
@@ -84,14 +85,16 @@ class Emitter:
         if known is None:
             if operand.dtype.kind in "OUS":
                 raise ConversionError("works on strings, which no compiled model can hold")
-            known = (
-                operand,
-                relax.const(np.ascontiguousarray(operand).reshape(operand.shape), str(operand.dtype)),
-            )
+            dtype = self._float_type_for(str(operand.dtype))
+            values = np.ascontiguousarray(operand, dtype).reshape(operand.shape)
+            known = operand, relax.const(values, dtype)
             self._constants[id(operand)] = known
             if operand.dtype.kind == "f" and operand.size and np.isneginf(operand.min()):
                 self._infinite.add(known[1])
         return known[1]
+
+    def _float_type_for(self, dtype: str) -> str:
+        return self.float_type if dtype == "float32" else dtype
 
     def reshape(self, value: Value, shape: Sequence[int]) -> np.ndarray | relax.Var:
         """`value` in another shape (at most one -1); nothing is emitted where the shape stays the same."""
@@ -132,6 +135,7 @@ class Emitter:
 
     def cast(self, value: Value, dtype: str) -> np.ndarray | relax.Var:
         """`value` with another element type, converted as numpy converts."""
+        dtype = self._float_type_for(dtype)
         if isinstance(value, np.ndarray):
             return value.astype(dtype)
         if dtype_of(value) == dtype:

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from nmc.frontend.emitter import dtype_of, shape_of
-from nmc.frontend.precision import nodes_to_float32
+from nmc.frontend.precision import unify_floats_of_nodes
 from nmc.frontend.values import Node, Value
 
 Functions = Mapping[tuple[str, str], onnx.FunctionProto]
@@ -35,10 +35,12 @@ def find(node: Node, functions: Functions) -> onnx.FunctionProto | None:
     return None
 
 
-def with_attributes(body: onnx.FunctionProto, caller: onnx.NodeProto) -> list[onnx.NodeProto]:
+def with_attributes(
+    body: onnx.FunctionProto, caller: onnx.NodeProto, float_type: str
+) -> list[onnx.NodeProto]:
     """The nodes of a body, each reference to an attribute replaced by the caller's value or the default.
 
-    float32 stands in place of the other float types: some bodies of the standard compute in double.
+    `float_type` stands in place of the other float types: some bodies of the standard compute in double.
     """
     values = {attribute.name: attribute for attribute in body.attribute_proto}
     if body.domain in ("", "ai.onnx"):
@@ -47,7 +49,7 @@ def with_attributes(body: onnx.FunctionProto, caller: onnx.NodeProto) -> list[on
     nodes = [copy.deepcopy(node) for node in body.node]
     for node in nodes:
         _substitute(node, values)
-    nodes_to_float32(nodes)
+    unify_floats_of_nodes(nodes, float_type)
     return nodes
 
 

@@ -37,8 +37,8 @@ class Failed:
 class GraphImporter:
     """Imports one model; `problems` collects every node that has no translation."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.emitter = Emitter()
+    def __init__(self, model: onnx.ModelProto, float_type: str) -> None:
+        self.emitter = Emitter(float_type)
         self.problems: list[str] = []
         self.inputs_to_bind: list[str] = []
         self.functions = {(function.domain, function.name): function for function in model.functions}
@@ -157,7 +157,7 @@ class GraphImporter:
 
     def _import_function(self, node: Node, body: onnx.FunctionProto, outer: Opsets) -> list[Any]:
         scope: Scope = {name: node.input(index) for index, name in enumerate(body.input)}
-        nodes = function_bodies.with_attributes(body, node.proto)
+        nodes = function_bodies.with_attributes(body, node.proto, self.emitter.float_type)
         layer, reported = self.emitter.layer, len(self.problems)
         opsets = {**outer, **opset_versions(body.opset_import)}
         self.import_nodes(nodes, _Optional(scope), opsets, layer)

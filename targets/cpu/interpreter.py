@@ -36,7 +36,7 @@ class Interpreter:
 
     parameters: tuple[relax.Var, ...]
     steps: tuple[Step, ...]
-    result: relax.Var
+    result: Callable[[Mapping[relax.Var, Value]], Value]
 
     def run(self, inputs: Sequence[Value], observe: Observer = lambda _name, _array: None) -> Value:
         """The result for arrays of exactly the shapes and types of the parameters, an array or a tuple of them.
@@ -54,7 +54,7 @@ class Interpreter:
                 del value
                 for variable in step.last_used:
                     del values[variable]
-        return values[self.result]
+        return self.result(values)
 
 
 def interpret(module: ir.IRModule, function: str = "main") -> Interpreter:
@@ -82,7 +82,7 @@ class _Preparation:
                 Step(binding.var, self._expression(binding.value), tuple(last_uses[index]))
                 for index, binding in enumerate(bindings)
             ]
-            self.functions[name] = Interpreter(tuple(function.params), tuple(steps), result)
+            self.functions[name] = Interpreter(tuple(function.params), tuple(steps), self._expression(result))
         return self.functions[name]
 
     def _expression(self, expr: relax.Expr) -> Callable[[Mapping[relax.Var, Value]], Value]:
@@ -121,14 +121,15 @@ def _view(constant: ir.GenericConst) -> np.ndarray:
     return array
 
 
-def _last_uses(bindings: Sequence[relax.VarBinding], result: relax.Var) -> list[list[relax.Var]]:
+def _last_uses(bindings: Sequence[relax.VarBinding], result: relax.Expr) -> list[list[relax.Var]]:
     """For each binding the variables that it is the last to use, or that nothing uses; the result stays."""
     last: dict[relax.Var, int] = {}
     for index, binding in enumerate(bindings):
         last[binding.var] = index
         last.update(dict.fromkeys(variables_of(binding.value), index))
     uses: list[list[relax.Var]] = [[] for _ in bindings]
+    kept = set(variables_of(result))
     for variable, index in last.items():
-        if not variable.same_as(result):
+        if variable not in kept:
             uses[index].append(variable)
     return uses
