@@ -13,6 +13,7 @@ from tvm import relax
 from nmc.errors import ModelError
 from nmc.frontend.binds import bind_constants
 from nmc.frontend.canonicalise import canonicalise, name_nodes
+from nmc.frontend.gradient import expand_gradients
 from nmc.frontend.graph_importer import GraphImporter
 from nmc.frontend.load import load_model
 from nmc.frontend.low_precision import CARRIERS, carried, carrier_of
@@ -94,6 +95,7 @@ def import_model(
     bind_constants(model, binds or {})
     pin_shapes(model, shapes or {})
     unify_floats(model, float_type)
+    expand_gradients(model)
     canonical = canonicalise(model, float_type)
     del model  # its weights would be in memory once more during the import
     inputs = tuple(_spec(value) for value in real_inputs(canonical.graph))
