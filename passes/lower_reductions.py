@@ -34,7 +34,9 @@ def _weighted(emitter: Emitter, x: relax.Expr, axes: Sequence[int], weight: floa
     """The sum over `axes` times a number, with the reduced axes kept as extents of one."""
     shape = shape_of(x)
     kept = [axis for axis in range(len(shape)) if axis not in axes]
-    depth = int(np.prod([shape[axis] for axis in axes]))
+    depth = _size(shape, axes)
+    if depth == 1 and weight == 1.0:  # a product would round what must stay equal to x
+        return x
     rows = reshape(emitter, permute(emitter, x, [*kept, *axes]), (1, _size(shape, kept), depth))
     column = emitter.constant(np.full((1, depth, 1), weight))
     total = emitter.emit(_op.matmul(rows, column))

@@ -117,3 +117,9 @@ def test_a_cumulative_sum_is_a_product_with_a_triangle(axis: int, exclusive: boo
         run(module, data)[0], expected, rtol=0, atol=6 * 2.0**-23 * np.abs(data).max() * 6
     )
     assert sum("matmul" in line for line in listing(module)) == 1
+
+
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_a_single_element_is_its_own_sum_and_mean(name: str) -> None:
+    """In integers as well, so that its distance from its mean is zero and not what a product's rounding leaves."""
+    assert listing(lowered(name, (2, 1, 3), [1])) == ["y = reshape(x0, [2, 3])"]
