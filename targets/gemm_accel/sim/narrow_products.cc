@@ -4,6 +4,7 @@
 #include "narrow_products.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define NMC_WIDE __attribute__((target("avx2")))
+#define NMC_WIDEST __attribute__((target("avx2,avx512f,avx512vnni")))
 #endif
 
 namespace nmc {
@@ -139,16 +141,43 @@ NMC_WIDE bool multiply(const Block& block, int64_t columns, int64_t n, int64_t* 
   return fits;
 }
 
-template <int Parts>
-bool multiply_rows(const Block& block, int64_t rows, int64_t columns, int64_t n, int64_t* sums) {
-  switch (rows) {
-    case 1: return multiply<Parts, 1>(block, columns, n, sums);
-    case 2: return multiply<Parts, 2>(block, columns, n, sums);
-    case 3: return multiply<Parts, 3>(block, columns, n, sums);
-    case 4: return multiply<Parts, 4>(block, columns, n, sums);
-    case 5: return multiply<Parts, 5>(block, columns, n, sums);
-    default: return multiply<Parts, kRows>(block, columns, n, sums);
+// The same where one register holds both parts of eight columns and one instruction multiplies and adds.
+template <int Rows>
+NMC_WIDEST bool multiply_both_parts(const Block& block, int64_t columns, int64_t n, int64_t* sums) {
+  __m512i held[Rows];
+  for (auto& row : held) row = _mm512_setzero_si512();
+  const auto* right = reinterpret_cast<const uint8_t*>(block.b);
+  for (int64_t pair = 0; pair < block.pairs; ++pair, right += sizeof(__m512i)) {
+    const __m512i both = _mm512_loadu_si512(right);
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) {
+      int32_t two;
+      std::memcpy(&two, block.a + i * block.pitch + pair * 4, sizeof(two));
+      held[i] = _mm512_dpwssd_epi32(held[i], _mm512_set1_epi32(two), both);
+    }
   }
+  bool fits = true;
+#pragma GCC unroll 6
+  for (int i = 0; i < Rows; ++i) {
+    __m256i parts[2];
+    _mm512_storeu_si512(parts, held[i]);
+    fits = write_row<2>(parts, block, columns, sums + i * n) && fits;
+  }
+  return fits;
+}
+
+// By the rows of a block, less one.
+using Multiply = std::array<bool (*)(const Block&, int64_t columns, int64_t n, int64_t* sums), kRows>;
+
+template <int Parts>
+constexpr Multiply kMultiply = {multiply<Parts, 1>, multiply<Parts, 2>, multiply<Parts, 3>,
+                                multiply<Parts, 4>, multiply<Parts, 5>, multiply<Parts, 6>};
+constexpr Multiply kMultiplyBothParts = {multiply_both_parts<1>, multiply_both_parts<2>, multiply_both_parts<3>,
+                                         multiply_both_parts<4>, multiply_both_parts<5>, multiply_both_parts<6>};
+
+bool multiplies_and_adds() {
+  static const bool widest = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
+  return widest;
 }
 
 template <int Parts>
@@ -157,11 +186,13 @@ bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t
   static thread_local std::vector<int16_t> packed;
   packed.resize(static_cast<size_t>((n + kColumns - 1) / kColumns * panel));
   pack<Parts>(b, depth, n, packed.data());
+  const Multiply& by_rows = Parts == 2 && multiplies_and_adds() ? kMultiplyBothParts : kMultiply<Parts>;
   bool fits = true;
   for (int64_t i = 0; i < m; i += kRows) {
+    const auto multiply_block = by_rows[static_cast<size_t>(std::min(kRows, m - i) - 1)];
     for (int64_t j = 0; j < n; j += kColumns) {
       const Block block{a.data + i * a.row, a.row, packed.data() + j / kColumns * panel, pairs, accumulate};
-      fits = multiply_rows<Parts>(block, std::min(kRows, m - i), std::min(kColumns, n - j), n, sums + i * n + j) && fits;
+      fits = multiply_block(block, std::min(kColumns, n - j), n, sums + i * n + j) && fits;
     }
   }
   return fits;
