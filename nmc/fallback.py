@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from tvm import ir, relax
 
 from nmc.manifest import Fallback
-from passes.keep_on_host import HOST
+from passes.keep_on_host import HOST, operator_of
 from passes.matrix_form.host import DEQUANTISE, QUANTISE
 from passes.partition import CODEGEN
 from passes.rewrite import (
     bindings_of,
-    callee_attributes,
     callee_name,
     dtype_of,
     layer_of,
@@ -54,7 +53,7 @@ def find_fallback(module: ir.IRModule) -> tuple[Fallback, ...]:
             continue
         floats, reason = _touches_floats(binding), ""
         if name == HOST:
-            name, reason = str(callee_attributes(module, value)["operator"]), UNDEFINED
+            name, reason = operator_of(module, value), UNDEFINED
         elif any(dtype_of(variable) == "float64" for variable in variables_of(value) if _is_tensor(variable)):
             reason = DOUBLES
         operator = name.removeprefix("relax.")

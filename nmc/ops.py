@@ -126,14 +126,15 @@ def _layers_by_operator(compilation: "Compilation") -> dict[str, list[str]]:
 def _operations_by_layer(compilation: "Compilation") -> tuple[Mapping[str, Sequence[str]], Mapping[str, int]]:
     """For each layer of level 3, the kinds of its operations and its multiply-adds."""
     from nmc.macs import macs_of
+    from passes.keep_on_host import operator_of
     from passes.matrix_form.host import DEQUANTISE, QUANTISE
-    from passes.rewrite import bindings_of, callee_name, layer_of
+    from passes.rewrite import bindings_of, layer_of
 
     module = compilation.levels["quantised"]
     operations: dict[str, list[str]] = {}
     macs: Counter[str] = Counter()
     for binding in bindings_of(module["main"]):
-        name = callee_name(module, binding.value) if hasattr(binding.value, "op") else ""
+        name = operator_of(module, binding.value) if hasattr(binding.value, "op") else ""
         if name and name not in (QUANTISE, DEQUANTISE):
             layer = layer_of(binding.var)
             operations.setdefault(layer, []).append(name.rpartition(".")[2])

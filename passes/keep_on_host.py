@@ -9,10 +9,16 @@ from collections.abc import Collection, Sequence
 from tvm import ir, relax
 
 from passes.matrix_form.composite import call_composite
-from passes.rewrite import Emitter, callee_name, rebuild, substitute, variables_of
+from passes.rewrite import Emitter, callee_attributes, callee_name, rebuild, substitute, variables_of
 
 HOST = "host.operation"
 """The Composite attribute of such a call; the attribute `operator` names the operation."""
+
+
+def operator_of(module: ir.IRModule, call: relax.Call) -> str:
+    """The name of what a call computes: where it is kept on the host, of the operation that is kept."""
+    name = callee_name(module, call)
+    return str(callee_attributes(module, call)["operator"]) if name == HOST else name
 
 
 def keep_on_host(module: ir.IRModule, names: Collection[str]) -> ir.IRModule:

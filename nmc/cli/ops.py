@@ -17,6 +17,7 @@ def ops(
     model: Model = None,
     shape: arguments.Shapes = None,
     bind: arguments.Binds = None,
+    calibrate: arguments.Calibrate = None,
     json: arguments.Json = False,
 ) -> None:
     """List the operators: which run on the accelerator and as what, which on the CPU, and why."""
@@ -27,7 +28,10 @@ def ops(
             report = operator_table()
         else:
             options = arguments.compile_options(
-                target="gemm-accel", shapes=shape, binds=bind, calibration=None
+                target="gemm-accel",
+                shapes=shape,
+                binds=bind,
+                calibration=arguments.read_samples(calibrate),
             )
             report = model_operators(model, options, progress)
     if json:

@@ -207,6 +207,15 @@ def test_the_operators_of_a_model_are_listed_with_their_place(nmc, tmp_path) -> 
     assert rows["TopK"]["reasons"]
 
 
+def test_calibration_data_say_what_of_a_model_is_not_a_number(nmc, tmp_path) -> None:
+    model = save(tmp_path / "m.onnx", [helper.make_node("Sqrt", ["x"], ["y"])], {"x": [4]}, {"y": [4]})
+    for name, sign, place in (("p.npz", 1, "accelerator"), ("n.npz", -1, "CPU")):
+        np.savez(tmp_path / name, x=sign * np.ones((1, 4), np.float32))
+        (row,) = json.loads(nmc("ops", model, "--calibrate", tmp_path / name, "--json").out)["operators"]
+        assert row["runs_on"] == place
+    assert row["operations"] == ["sqrt"] and "not a number" in row["reasons"][0]
+
+
 def test_multiply_adds_of_nodes_that_share_a_name_are_counted_once(nmc, tmp_path) -> None:
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], "dense", perm=[1, 0]),
