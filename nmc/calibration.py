@@ -10,7 +10,7 @@ from nmc.quant.formats import MINUS_INFINITY, TensorRange
 from passes.keep_on_host import HOST
 from passes.matrix_form.im2col import IM2COL
 from passes.ranges import FLOAT32_HIGHEST, range_of
-from passes.rewrite import LAYER_SEPARATOR, bindings_of, callee_name, dtype_of
+from passes.rewrite import bindings_of, callee_name, dtype_of, layer_named
 from targets.cpu import interpret
 from targets.cpu.interpreter import Observer
 
@@ -70,8 +70,9 @@ def collect_ranges(
 def _range_in(name: str, array: np.ndarray, source: str) -> TensorRange:
     low, high = float(np.min(array)), float(np.max(array))
     if np.isnan(low) or np.isnan(high):
-        layer = name.split(LAYER_SEPARATOR)[0]
-        raise UndefinedResultError(f"layer '{layer}': its result is not a number everywhere on {source}")
+        raise UndefinedResultError(
+            f"layer '{layer_named(name)}': its result is not a number everywhere on {source}"
+        )
     masked = low < MINUS_INFINITY < high
     return TensorRange(
         max(low, -FLOAT32_HIGHEST),

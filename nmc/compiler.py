@@ -40,7 +40,7 @@ from passes.partition import partition
 from passes.pipeline import lowering_passes
 from passes.quantise import QuantisedTensor, quantise
 from passes.ranges import Ranges, needed_ranges
-from passes.rewrite import LAYER_SEPARATOR
+from passes.rewrite import layer_named
 from passes.verify_matrix_form import accelerator_functions, verify_matrix_form
 from targets.gemm_accel.codegen import CompiledRegion, compile_region
 from targets.gemm_accel.config import AcceleratorConfig, load_config
@@ -202,14 +202,14 @@ def calibrate(made: Compilation, samples: Sequence[Sequence[np.ndarray]], progre
     host; synthetic data may lie outside a model's domain, so that there it is an error."""
     module, own = made.imported.module, made.options.calibration is not None
     if own and hides_undefined_results(module):
-        made = with_host_operations(made, undefined_results(module, samples))
+        return _calibrate(with_host_operations(made, undefined_results(module, samples)), samples, progress)
     try:
         return _calibrate(made, samples, progress)
     except UndefinedResultError:
         undefined = undefined_results(module, samples) if own else set()
         if not undefined:
             raise
-        return _calibrate(with_host_operations(made, undefined), samples, progress)
+    return _calibrate(with_host_operations(made, undefined), samples, progress)
 
 
 def with_host_operations(made: Compilation, names: set[str]) -> Compilation:
@@ -217,7 +217,7 @@ def with_host_operations(made: Compilation, names: set[str]) -> Compilation:
     if not names:
         return made
     module = keep_on_host(made.imported.module, names)
-    layers = sorted({name.split(LAYER_SEPARATOR)[0] for name in names})
+    layers = sorted(set(map(layer_named, names)))
     warning = (
         f"the results of {', '.join(layers)} are not numbers everywhere on {SAMPLES}. They are computed on the CPU, as no "
         "integers stand for them"

@@ -14,6 +14,7 @@ import numpy as np
 from tvm import ir, relax
 
 from nmc.compiler import Compilation
+from nmc.metrics import equal_values
 from nmc.quant import fixed_point
 from nmc.quant.formats import DATA_BITS
 from passes.keep_on_host import HOST
@@ -89,8 +90,7 @@ def error_bounds(compilation: Compilation, inputs: Sequence[Array]) -> list[Arra
 
 def _distance(value: Array, centre: Array) -> Array:
     """How far a centre is from the exact value; what is equal, as two that are not numbers are, is not far."""
-    equal = (value == centre) | (np.isnan(value) & np.isnan(centre))
-    return np.where(equal, 0.0, np.abs(value.astype(np.float64) - centre))
+    return np.where(equal_values(value, centre), 0.0, np.abs(value.astype(np.float64) - centre))
 
 
 def _before_expansion(compilation: Compilation) -> ir.IRModule:

@@ -31,7 +31,7 @@ def compare(reference: np.ndarray, result: np.ndarray) -> OutputError:
     if reference.shape != result.shape:
         raise ValueError(f"compared outputs have shapes {reference.shape} and {result.shape}")
     expected, found = reference.astype(np.float64), result.astype(np.float64)
-    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    same = equal_values(expected, found)
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0.0, found - expected)
     difference = np.where(np.isnan(difference), np.inf, difference)
@@ -50,6 +50,11 @@ def compare(reference: np.ndarray, result: np.ndarray) -> OutputError:
         snr_db=10.0 * math.log10(signal / noise) if 0.0 < noise < math.inf and signal > 0.0 else None,
         top1_agreement=_top1_agreement(reference, result),
     )
+
+
+def equal_values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two float arrays hold the same: equal infinities and two that are not numbers, too."""
+    return (a == b) | (np.isnan(a) & np.isnan(b))
 
 
 def _cosine(expected: np.ndarray, found: np.ndarray) -> float:

@@ -17,7 +17,12 @@ LAYER_SEPARATOR = "#"
 
 def layer_of(variable: relax.Var) -> str:
     """The layer of the source model that a variable belongs to."""
-    return str(variable.name).split(LAYER_SEPARATOR, 1)[0]
+    return layer_named(str(variable.name))
+
+
+def layer_named(name: str) -> str:
+    """The layer that the variable of a name belongs to."""
+    return name.split(LAYER_SEPARATOR, 1)[0]
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, shape_inference
 
 from nmc.errors import ModelError, UnsupportedOperatorError
 from nmc.frontend.gradient_rules import RULES
 from nmc.frontend.gradient_tape import Tape
+from nmc.frontend.graph_importer import opset_versions
+from nmc.frontend.values import attributes_of
+from nmc.frontend.weights import graph_with_outside_weights
 
 DOMAIN = "ai.onnx.preview.training"
 
@@ -43,40 +46,45 @@ def _expanded(
     model: onnx.ModelProto, gradient: onnx.NodeProto, before: Sequence[onnx.NodeProto]
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The nodes that compute what a Gradient returns, and their constants."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in gradient.attribute}
-    xs, zs = ([name.decode() for name in attributes.get(key, [])] for key in ("xs", "zs"))
-    y, named = attributes["y"].decode(), dict(zip([*xs, *zs], gradient.input, strict=False))
+    attributes = attributes_of(gradient)
+    xs, y = attributes["xs"], attributes["y"]
+    named = dict(zip([*xs, *attributes.get("zs", [])], gradient.input, strict=False))
     forward = _between(before, y, set(named))
-    tape = Tape(gradient.name, _typed(model, before), _known(model, before), _opset(model))
+    tape = _tape(model, gradient.name, before)
     if any(name != value for name, value in named.items()):
         forward, y = tape.evaluated_again(forward, y, named)
     if y not in tape.values:
         raise ModelError(
             f"Gradient '{gradient.name}': there is no tensor '{y}' of known shape to differentiate"
         )
+    tape.active = _depending(forward, {named[x] for x in xs})
     tape.add(y, tape.constant(np.ones(tape.shape(y))))
-    active = tape.active = _depending(forward, {named[x] for x in xs})
-    missing = [n for n in forward if n.output[0] in active and (n.op_type not in RULES or n.domain)]
-    if missing:
-        raise UnsupportedOperatorError(
-            "; ".join(
-                f"{node.op_type} '{node.name}': no rule to differentiate it by, which Gradient '{gradient.name}' asks for"
-                for node in missing
-            )
-        )
-    for node in reversed(forward):
-        gradient_of_result = tape.gradient(node.output[0])
-        if node.output[0] not in active or gradient_of_result is None:
-            continue
-        shares = RULES[node.op_type](tape, node, gradient_of_result)
-        for operand, share in zip(node.input, shares, strict=False):
-            if share is not None and operand in active:
-                tape.add(operand, share)
+    _pass_back(tape, gradient.name, forward)
     for x, output in zip(xs, gradient.output, strict=False):
         if output:
             found = tape.gradient(named[x]) or tape.constant(np.zeros(tape.shape(named[x])))
             tape.nodes.append(helper.make_node("Identity", [found], [output], gradient.name))
     return tape.nodes, tape.constants
+
+
+def _pass_back(tape: Tape, name: str, forward: Sequence[onnx.NodeProto]) -> None:
+    """Writes what each node passes back, from the last to the first."""
+    active = [node for node in forward if node.output[0] in tape.active]
+    missing = [node for node in active if node.op_type not in RULES or node.domain]
+    if missing:
+        raise UnsupportedOperatorError(
+            "; ".join(
+                f"{node.op_type} '{node.name}': no rule to differentiate it by, which Gradient '{name}' asks for"
+                for node in missing
+            )
+        )
+    for node in reversed(active):
+        gradient = tape.gradient(node.output[0])
+        if gradient is None:
+            continue
+        for operand, share in zip(node.input, RULES[node.op_type](tape, node, gradient), strict=False):
+            if share is not None and operand in tape.active:
+                tape.add(operand, share)
 
 
 def _between(nodes: Sequence[onnx.NodeProto], y: str, ends: set[str]) -> list[onnx.NodeProto]:
@@ -98,28 +106,17 @@ def _depending(nodes: Sequence[onnx.NodeProto], sources: set[str]) -> set[str]:
     return active
 
 
-def _typed(model: onnx.ModelProto, before: Sequence[onnx.NodeProto]) -> dict[str, onnx.TypeProto.Tensor]:
-    """The types of all tensors in front of a node."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
+def _tape(model: onnx.ModelProto, name: str, before: Sequence[onnx.NodeProto]) -> Tape:
+    """An empty tape that knows the types and the constants of all tensors in front of a node."""
+    part, _ = graph_with_outside_weights(model)
     del part.graph.node[:], part.graph.output[:]
     part.graph.node.extend(before)
     graph = shape_inference.infer_shapes(part, data_prop=True).graph
     types = {v.name: v.type.tensor_type for v in (*graph.input, *graph.value_info)}
     for tensor in graph.initializer:
-        shape = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
-        types[tensor.name] = shape.tensor_type
-    return types
-
-
-def _known(model: onnx.ModelProto, before: Sequence[onnx.NodeProto]) -> dict[str, np.ndarray]:
-    """The constants in front of a node."""
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims).tensor_type
+    known = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in before:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensors[node.output[0]] = node.attribute[0].t
-    return {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 1)
+            known[node.output[0]] = node.attribute[0].t
+    return Tape(name, types, known, opset_versions(model.opset_import).get("", 1))

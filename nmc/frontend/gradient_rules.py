@@ -6,22 +6,17 @@ each input, or None for one that has no gradient, such as a shape.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from nmc.frontend.gradient_tape import Tape
+from nmc.frontend.values import attributes_of
 
 ONE_AXIS = 13
 """Since this operator set Softmax is along one axis, not along all from that on."""
 
 Rule = Callable[[Tape, onnx.NodeProto, str], Sequence[str | None]]
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def _pair(derivatives: Callable[[Tape, onnx.NodeProto, str], tuple[str, str | None]]) -> Rule:
@@ -80,13 +75,13 @@ def _matmul(tape: Tape, node: onnx.NodeProto, passed: str) -> Sequence[str | Non
 
 def _gemm(tape: Tape, node: onnx.NodeProto, passed: str) -> Sequence[str | None]:
     a, b, *_ = node.input
-    across_a, across_b = (_attribute(node, name, 0) for name in ("transA", "transB"))
-    scaled = tape.emit("Mul", passed, tape.constant(_attribute(node, "alpha", 1.0)))
+    across_a, across_b = (attributes_of(node).get(name, 0) for name in ("transA", "transB"))
+    scaled = tape.emit("Mul", passed, tape.constant(attributes_of(node).get("alpha", 1.0)))
     to_a = tape.emit("Gemm", *((b, scaled) if across_a else (scaled, b)), **_turned(across_a, across_b, 0))
     to_b = tape.emit("Gemm", *((scaled, a) if across_b else (a, scaled)), **_turned(across_a, across_b, 1))
     to_c = [
         tape.summed_to(
-            tape.emit("Mul", passed, tape.constant(_attribute(node, "beta", 1.0))),
+            tape.emit("Mul", passed, tape.constant(attributes_of(node).get("beta", 1.0))),
             tape.shape(node.output[0]),
             tape.shape(c),
         )
@@ -105,7 +100,7 @@ def _turned(across_a: int, across_b: int, side: int) -> dict[str, int]:
 
 def _transpose(tape: Tape, node: onnx.NodeProto, passed: str) -> Sequence[str | None]:
     rank = len(tape.shape(node.input[0]))
-    order = _attribute(node, "perm", list(range(rank))[::-1])
+    order = attributes_of(node).get("perm", list(range(rank))[::-1])
     return [tape.emit("Transpose", passed, perm=[int(axis) for axis in np.argsort(order)])]
 
 
@@ -135,7 +130,7 @@ def _kept_shape(tape: Tape, node: onnx.NodeProto) -> tuple[int, ...]:
 
 
 def _axes(tape: Tape, node: onnx.NodeProto) -> list[int] | None:
-    axes = _attribute(node, "axes", None)
+    axes = attributes_of(node).get("axes", None)
     if axes is None and len(node.input) > 1 and node.input[1]:
         return [int(axis) for axis in tape.known(node.input[1])]
     return axes
@@ -144,14 +139,14 @@ def _axes(tape: Tape, node: onnx.NodeProto) -> list[int] | None:
 def _softmax(tape: Tape, node: onnx.NodeProto, passed: str) -> Sequence[str | None]:
     result = node.output[0]
     rank = len(tape.shape(result))
-    axis = _attribute(node, "axis", -1 if tape.opset >= ONE_AXIS else 1)
+    axis = attributes_of(node).get("axis", -1 if tape.opset >= ONE_AXIS else 1)
     axes = [axis] if tape.opset >= ONE_AXIS else list(range(axis % rank, rank))
     weighted = tape.emit("Mul", passed, result)
     return [tape.emit("Sub", weighted, tape.emit("Mul", result, tape.sum(weighted, axes)))]
 
 
 def _concat(tape: Tape, node: onnx.NodeProto, passed: str) -> Sequence[str | None]:
-    axis, begin, parts = _attribute(node, "axis", 0), 0, []
+    axis, begin, parts = attributes_of(node).get("axis", 0), 0, []
     for name in node.input:
         end = begin + tape.shape(name)[axis]
         bounds = [tape.constant([number], np.int64) for number in (begin, end, axis)]
@@ -205,7 +200,9 @@ RULES: Mapping[str, Rule] = {
     "Softmax": _softmax,
     "Concat": _concat,
     "Relu": _elementwise(lambda tape, node: _step(tape, node.input[0], 0.0)),
-    "LeakyRelu": _elementwise(lambda tape, node: _step(tape, node.input[0], _attribute(node, "alpha", 0.01))),
+    "LeakyRelu": _elementwise(
+        lambda tape, node: _step(tape, node.input[0], attributes_of(node).get("alpha", 0.01))
+    ),
     "Abs": _elementwise(lambda tape, node: tape.emit("Sign", node.input[0])),
     "Sigmoid": _elementwise(lambda tape, node: _sigmoid_slope(tape, node.output[0])),
     "Tanh": _elementwise(lambda tape, node: _one_less_square(tape, node.output[0])),

@@ -21,7 +21,7 @@ class Tape:
         self,
         name: str,
         values: Mapping[str, onnx.TypeProto.Tensor],
-        known: Mapping[str, np.ndarray],
+        known: Mapping[str, onnx.TensorProto],
         opset: int,
     ) -> None:
         """`values` are the types of the graph's tensors, `known` those that are constant, `opset` its operator set."""
@@ -44,7 +44,7 @@ class Tape:
             raise ModelError(
                 f"Gradient '{self._name}': '{name}' has to be a constant; give it as one with --bind"
             )
-        return self._known[name]
+        return numpy_helper.to_array(self._known[name])
 
     def gradient(self, name: str) -> str | None:
         """The gradient of a tensor of the graph, as far as it is summed; None where there is none."""

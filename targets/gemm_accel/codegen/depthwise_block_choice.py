@@ -148,17 +148,14 @@ def promising_blocks(operation: Depthwise, config: AcceleratorConfig) -> list[tu
     """The shapes of blocks with which the whole image takes the fewest cycles of the array and loads of weights."""
     _, height, width, _ = depthwise_shape(operation)
     beats = operation.weights.size // operation.weights.shape[1] * operation.weights.itemsize
-    found: list[tuple[float, int, int]] = []
+    found: list[tuple[float, int, int, tuple[Side, Side]]] = []
     for rows in range(1, min(height, config.columns) + 1):
         for columns in range(1, min(width, config.columns // rows) + 1):
             sides = side(operation, 0, rows), side(operation, 1, columns)
             blocks = math.ceil(height / rows) * math.ceil(width / columns)
             cycles = block_cycles(operation, sides[0].inputs * sides[1].inputs, blocks, config)
-            found.append((cycles + columns * beats / config.dram_bytes_per_cycle / 2, rows, columns))
-    return [
-        (side(operation, 0, rows), side(operation, 1, columns))
-        for _, rows, columns in sorted(found)[:PROMISING]
-    ]
+            found.append((cycles + columns * beats / config.dram_bytes_per_cycle / 2, rows, columns, sides))
+    return [sides for *_, sides in sorted(found, key=lambda item: item[:3])[:PROMISING]]
 
 
 def block_cycles(operation: Depthwise, depth: int, blocks: int, config: AcceleratorConfig) -> int:

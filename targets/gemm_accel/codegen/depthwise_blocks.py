@@ -87,16 +87,14 @@ def prepare_block_tiles(
     sizes = patch_bytes(operation, mapping), weight_bytes(operation, mapping), mapping.tile[3] * SCALE_BYTES
     ahead = 2 if produce is not None else min(scratchpad.room_for(sum(map(aligned, sizes))), MOST_AHEAD)
     patches, weights, scales = (scratchpad.slots(size, ahead) for size in sizes)
-    block, places_seen = (
-        (mapping.rows.outputs, mapping.columns.outputs),
-        (mapping.rows.places, mapping.columns.places),
-    )
+    block = mapping.rows.outputs, mapping.columns.outputs
+    seen = mapping.rows.places, mapping.columns.places
     return BlockTiles(
         needs.kernel,
         operation,
         mapping,
         _taps(operation, mapping),
-        Patches(operation, image, patches, mapping.row_pixels, produce, block, places_seen, mapping.tile[3]),
+        Patches(operation, image, patches, mapping.row_pixels, produce, block, seen, mapping.tile[3]),
         weights,
         scales,
         places,
