@@ -11,8 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from tvm import ir, relax
 
+from nmc.pwl.functions import Function
+from nmc.pwl.quantised_table import SLOPE_LIMIT
 from nmc.quant.formats import DATA_BITS, WIDE_BITS, TensorFormat
 from nmc.quant.ranges import scale_for
 from passes.cancelling_operands import cancelling_operands
@@ -37,6 +40,9 @@ DIFFERENCE_STEP = 2.0**-8
 
 LEAST_DIFFERENCE_STEP = 2.0**-14
 """The same in steps of the coarser one, of which there may be 2^16: 32 bits hold no more."""
+
+SLOPE_PROBE = 2.0**-10
+"""By which part of itself an argument is moved to see how steep a function is there."""
 
 TINY = 2.0**-100
 """Stands for the largest value of a tensor of zeros."""
@@ -180,7 +186,21 @@ def _format_for(plan: FormatPlan, name: str) -> TensorFormat:
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, TINY) / (2 ** (bits - 1) - 1))), bits)
     if _is_whole(plan, name):
         return TensorFormat(2.0 ** math.ceil(math.log2(max(bound, 1.0) / (2 ** (bits - 1) - 1))), bits)
-    return TensorFormat(scale_for(-bound, bound, bits), bits)
+    return TensorFormat(max(scale_for(-bound, bound, bits), _step_of_slopes(plan, definition, applied)), bits)
+
+
+def _step_of_slopes(plan: FormatPlan, definition: relax.VarBinding | None, applied: Function | None) -> float:
+    """The finest step of the result of a function of decades with which 16 bits hold the slopes of its table, which are
+    steepest at an end of the range; 0 for anything else."""
+    argument = None if definition is None or applied is None else definition.value.args[0].name
+    if applied is None or not applied.octaves or argument not in plan.formats or argument not in plan.ranges:
+        return 0.0
+    span = plan.ranges[argument]
+    if span.low <= 0.0:
+        return 0.0
+    ends = np.array([span.low, span.high])
+    slopes = np.abs(applied(ends * (1.0 + SLOPE_PROBE)) - applied(ends)) / (ends * SLOPE_PROBE)
+    return HEADROOM * float(slopes.max()) * plan.formats[argument].scale / SLOPE_LIMIT
 
 
 def _is_whole(plan: FormatPlan, name: str) -> bool:
