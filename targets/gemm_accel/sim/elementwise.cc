@@ -1,4 +1,5 @@
 // MAC, DRAIN, HADAMARD, ADD and PWL.
+#include <algorithm>
 #include <cstring>
 
 #include "errors.h"
@@ -33,34 +34,48 @@ void prepare_stream(State& state, const Access& destination, const Extents& exte
   if (destination.stream) state.stream.resize(static_cast<size_t>(extents.elements()));
 }
 
-std::vector<int32_t> scale_vector(const State& state, const isa::Drain& command) {
-  std::vector<int32_t> scale(2 * static_cast<size_t>(command.columns));
-  const uint8_t* from = state.scratchpad.data() + command.scale;
-  if (command.shared) {
-    int32_t one[2];
-    std::memcpy(one, from, sizeof(one));
-    std::fill_n(scale.begin(), command.columns, one[0]);
-    std::fill_n(scale.begin() + command.columns, command.columns, one[1]);
-  } else {
-    std::memcpy(scale.data(), from, scale.size() * sizeof(int32_t));
+// What a DRAIN does to the sums of each column.
+struct ColumnScales {
+  std::vector<int64_t> biases;
+  std::vector<int32_t> multipliers, shifts;
+};
+
+// `count` numbers for the columns from the bytes, or one for all of them, or zeros; and `more`, repeating the columns.
+template <typename T>
+void read_columns(const uint8_t* from, bool shared, int64_t count, int64_t more, std::vector<T>& values) {
+  values.assign(static_cast<size_t>(count + more), T{0});
+  if (from != nullptr) std::memcpy(values.data(), from, static_cast<size_t>(shared ? 1 : count) * sizeof(T));
+  for (int64_t i = 1; shared && i < count; ++i) values[static_cast<size_t>(i)] = values[0];
+  for (int64_t done = count; done < count + more; done *= 2) {
+    std::copy_n(values.data(), std::min(done, count + more - done), values.data() + done);
   }
-  for (size_t c = command.columns; c < scale.size(); ++c) {
-    if (scale[c] < 17 || scale[c] > 62) {
-      fail("DRAIN meets a shift of ", scale[c], " for column ", c - command.columns, "; shifts are 17 to 62");
-    }
-  }
-  return scale;
 }
 
-std::vector<int64_t> bias_vector(const State& state, const isa::Drain& command) {
-  std::vector<int64_t> bias(command.columns);
-  if (command.bias != isa::kNone) {
-    const size_t count = command.shared ? 1 : bias.size();
-    std::memcpy(bias.data(), state.scratchpad.data() + command.bias, count * sizeof(int64_t));
-    if (command.shared) std::fill(bias.begin(), bias.end(), bias.front());
+// Those of the columns and then of `more`, as rows follow each other. They are valid until the next call of a thread.
+const ColumnScales& column_scales(const State& state, const isa::Drain& command, int64_t more) {
+  static thread_local ColumnScales scales;
+  const int64_t count = command.columns;
+  const uint8_t* scale = state.scratchpad.data() + command.scale;
+  const int64_t numbers = command.shared ? 1 : count;
+  const uint8_t* bias = command.bias == isa::kNone ? nullptr : state.scratchpad.data() + command.bias;
+  read_columns(bias, command.shared, count, more, scales.biases);
+  read_columns(scale, command.shared, count, more, scales.multipliers);
+  read_columns(scale + numbers * static_cast<int64_t>(sizeof(int32_t)), command.shared, count, more, scales.shifts);
+  for (int64_t c = 0; c < numbers; ++c) {
+    check_sum(scales.biases[static_cast<size_t>(c)], command.mnemonic);
+    const int32_t shift = scales.shifts[static_cast<size_t>(c)];
+    if (shift < 17 || shift > 62) fail("DRAIN meets a shift of ", shift, " for column ", c, "; shifts are 17 to 62");
   }
-  for (const int64_t each : bias) check_sum(each, "DRAIN");
-  return bias;
+  return scales;
+}
+
+// The stream becomes what the table makes of it, in pieces that need not end where rows do, and goes to its destination.
+void evaluate_stream(const Table& table, const Extents& extents, const Access& destination, State& state) {
+  const int64_t elements = extents.elements();
+  for (int64_t i = 0; i < elements; i += kPiece) table.evaluate(state.stream.data() + i, std::min(kPiece, elements - i));
+  for_each_piece(extents, [&](const Piece& piece) {
+    put(state, destination, piece, state.stream.data() + piece.position);
+  });
 }
 
 }  // namespace
@@ -80,21 +95,20 @@ void execute(const isa::Mac& command, State& state) {
 }
 
 void execute(const isa::Drain& command, State& state) {
-  const std::vector<int32_t> scale = scale_vector(state, command);
-  const std::vector<int64_t> bias = bias_vector(state, command);
-  const Access destination = access_of(command.destination);
-  const Extents extents{1, command.rows, command.columns};
-  prepare_stream(state, destination, extents);
+  std::array<Access, 1> destination{access_of(command.destination)};
+  const Extents extents = joined({1, command.rows, command.columns}, destination);
+  prepare_stream(state, destination[0], extents);
+  const ColumnScales& scales = column_scales(state, command, std::min(kPiece, extents.columns));
   int64_t values[kPiece];
   for_each_piece(extents, [&](const Piece& piece) {
     const int64_t* sums = state.accumulators.data() + (command.accumulator + piece.position);
-    const int64_t* biases = bias.data() + piece.column;
-    const int32_t* multipliers = scale.data() + piece.column;
-    const int32_t* shifts = multipliers + command.columns;
-    if (!requantise_sums(sums, biases, multipliers, shifts, piece.count, values)) {
+    const int64_t column = piece.column % command.columns;
+    const int64_t* biases = scales.biases.data() + column;
+    if (!requantise_sums(sums, biases, scales.multipliers.data() + column, scales.shifts.data() + column, piece.count,
+                         values)) {
       for (int64_t i = 0; i < piece.count; ++i) check_sum(sums[i] + biases[i], command.mnemonic);
     }
-    put(state, destination, piece, values);
+    put(state, destination[0], piece, values);
   });
 }
 
@@ -133,6 +147,7 @@ void execute(const isa::Pwl& command, State& state) {
   prepare_stream(state, accesses[1], extents);
   const Table& table = state.tables[command.slot];
   if (table.segments.empty()) fail("PWL reads table slot ", int{command.slot}, ", which no LOAD_TABLE has filled");
+  if (accesses[0].stream) return evaluate_stream(table, extents, accesses[1], state);
   int64_t values[kPiece];
   for_each_piece(extents, [&](const Piece& piece) {
     fetch(state, accesses[0], piece, values);

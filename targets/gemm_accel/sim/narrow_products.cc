@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "state.h"
@@ -23,6 +24,7 @@ namespace nmc {
 namespace {
 
 constexpr int64_t kRows = 6;     // of a block of sums held in registers
+constexpr int64_t kMostRows = 12;  // where a block is one panel wide and the processor has registers enough
 constexpr int64_t kColumns = 8;  // of that block, a register's
 
 int16_t element(const uint8_t* at, isa::Type type) {
@@ -141,39 +143,79 @@ NMC_WIDE bool multiply(const Block& block, int64_t columns, int64_t n, int64_t* 
   return fits;
 }
 
-// The same where one register holds both parts of eight columns and one instruction multiplies and adds.
-template <int Rows>
+typedef int64_t Eight __attribute__((vector_size(64)));
+typedef int32_t EightParts __attribute__((vector_size(32)));
+typedef int32_t BothParts __attribute__((vector_size(64)));
+
+// The first `count` of eight sums, from a register of their low parts below their high ones; whether each fits.
+inline NMC_WIDEST __attribute__((always_inline)) bool write_eight(__m512i parts, bool accumulate, int64_t count,
+                                                                  int64_t* sums) {
+  const auto within = static_cast<__mmask8>((1 << count) - 1);
+  const auto all = reinterpret_cast<BothParts>(parts);
+  const EightParts low = __builtin_shufflevector(all, all, 0, 1, 2, 3, 4, 5, 6, 7);
+  const EightParts high = __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15);
+  Eight total = __builtin_convertvector(low, Eight) + (__builtin_convertvector(high, Eight) << 8);
+  if (accumulate) total += reinterpret_cast<Eight>(_mm512_maskz_loadu_epi64(within, sums));
+  _mm512_mask_storeu_epi64(sums, within, reinterpret_cast<__m512i>(total));
+  const Eight above = total + kAccumulatorLimit, beyond = above | (above - 1);
+  const auto limits = reinterpret_cast<__m512i>(Eight{} - 2 * kAccumulatorLimit);
+  return _mm512_mask_test_epi64_mask(within, reinterpret_cast<__m512i>(beyond), limits) == 0;
+}
+
+// The same where one register holds both parts of eight columns and one instruction multiplies and adds. That takes some
+// cycles, in which others can begin: the sums of two panels are enough for the units never to wait.
+template <int Rows, int Panels>
 NMC_WIDEST bool multiply_both_parts(const Block& block, int64_t columns, int64_t n, int64_t* sums) {
-  __m512i held[Rows];
-  for (auto& row : held) row = _mm512_setzero_si512();
-  const auto* right = reinterpret_cast<const uint8_t*>(block.b);
-  for (int64_t pair = 0; pair < block.pairs; ++pair, right += sizeof(__m512i)) {
-    const __m512i both = _mm512_loadu_si512(right);
-#pragma GCC unroll 6
+  __m512i held[Rows][Panels];
+  for (auto& row : held) {
+    for (auto& panel : row) panel = _mm512_setzero_si512();
+  }
+  const auto* right = reinterpret_cast<const __m512i*>(block.b);
+  for (int64_t pair = 0; pair < block.pairs; ++pair) {
+    __m512i both[Panels];
+#pragma GCC unroll 2
+    for (int panel = 0; panel < Panels; ++panel) both[panel] = _mm512_loadu_si512(right + panel * block.pairs + pair);
+#pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
       int32_t two;
       std::memcpy(&two, block.a + i * block.pitch + pair * 4, sizeof(two));
-      held[i] = _mm512_dpwssd_epi32(held[i], _mm512_set1_epi32(two), both);
+      const __m512i left = _mm512_set1_epi32(two);
+#pragma GCC unroll 2
+      for (int panel = 0; panel < Panels; ++panel) {
+        held[i][panel] = _mm512_dpwssd_epi32(held[i][panel], left, both[panel]);
+      }
     }
   }
   bool fits = true;
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
-    __m256i parts[2];
-    _mm512_storeu_si512(parts, held[i]);
-    fits = write_row<2>(parts, block, columns, sums + i * n) && fits;
+#pragma GCC unroll 2
+    for (int panel = 0; panel < Panels; ++panel) {
+      const int64_t first = panel * kColumns;
+      const int64_t count = std::min(kColumns, columns - first);
+      fits = write_eight(held[i][panel], block.accumulate, count, sums + i * n + first) && fits;
+    }
   }
   return fits;
 }
 
-// By the rows of a block, less one.
-using Multiply = std::array<bool (*)(const Block&, int64_t columns, int64_t n, int64_t* sums), kRows>;
+using Multiply = bool (*)(const Block&, int64_t columns, int64_t n, int64_t* sums);
 
-template <int Parts>
-constexpr Multiply kMultiply = {multiply<Parts, 1>, multiply<Parts, 2>, multiply<Parts, 3>,
-                                multiply<Parts, 4>, multiply<Parts, 5>, multiply<Parts, 6>};
-constexpr Multiply kMultiplyBothParts = {multiply_both_parts<1>, multiply_both_parts<2>, multiply_both_parts<3>,
-                                         multiply_both_parts<4>, multiply_both_parts<5>, multiply_both_parts<6>};
+// How to multiply blocks of 1 to so many rows, and how many panels at a time.
+struct Kernel {
+  std::array<Multiply, kMostRows> by_rows;
+  int64_t rows, panels;
+};
+
+template <int Parts, size_t... Less>
+constexpr Kernel by_parts(std::index_sequence<Less...>) {
+  return {{multiply<Parts, Less + 1>...}, sizeof...(Less), 1};
+}
+
+template <int Panels, size_t... Less>
+constexpr Kernel both_parts(std::index_sequence<Less...>) {
+  return {{multiply_both_parts<Less + 1, Panels>...}, sizeof...(Less), Panels};
+}
 
 bool multiplies_and_adds() {
   static const bool widest = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
@@ -181,18 +223,29 @@ bool multiplies_and_adds() {
 }
 
 template <int Parts>
+const Kernel& kernel_for(int64_t n) {
+  static constexpr Kernel kSums = by_parts<Parts>(std::make_index_sequence<kRows>());
+  static constexpr Kernel kNarrow = both_parts<1>(std::make_index_sequence<kMostRows>());
+  static constexpr Kernel kWide = both_parts<2>(std::make_index_sequence<kRows>());
+  if (Parts == 1 || !multiplies_and_adds()) return kSums;
+  return n <= kColumns ? kNarrow : kWide;
+}
+
+template <int Parts>
 bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
-  const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns;
+  const Kernel& kernel = kernel_for<Parts>(n);
+  const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns, width = kernel.panels * kColumns;
   static thread_local std::vector<int16_t> packed;
-  packed.resize(static_cast<size_t>((n + kColumns - 1) / kColumns * panel));
+  packed.resize(static_cast<size_t>((n + width - 1) / width * kernel.panels * panel));
   pack<Parts>(b, depth, n, packed.data());
-  const Multiply& by_rows = Parts == 2 && multiplies_and_adds() ? kMultiplyBothParts : kMultiply<Parts>;
+  const int64_t blocks = (m + kernel.rows - 1) / kernel.rows;
   bool fits = true;
-  for (int64_t i = 0; i < m; i += kRows) {
-    const auto multiply_block = by_rows[static_cast<size_t>(std::min(kRows, m - i) - 1)];
-    for (int64_t j = 0; j < n; j += kColumns) {
+  for (int64_t i = 0, stop = 0, done = 1; done <= blocks; i = stop, ++done) {
+    stop = m * done / blocks;
+    const Multiply multiply_block = kernel.by_rows[static_cast<size_t>(stop - i - 1)];
+    for (int64_t j = 0; j < n; j += width) {
       const Block block{a.data + i * a.row, a.row, packed.data() + j / kColumns * panel, pairs, accumulate};
-      fits = multiply_block(block, std::min(kColumns, n - j), n, sums + i * n + j) && fits;
+      fits = multiply_block(block, std::min(width, n - j), n, sums + i * n + j) && fits;
     }
   }
   return fits;

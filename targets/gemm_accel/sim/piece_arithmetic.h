@@ -2,6 +2,7 @@
 #ifndef NMC_PIECE_ARITHMETIC_H_
 #define NMC_PIECE_ARITHMETIC_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,9 @@ constexpr int64_t kPiece = 512;
 // accumulator of 48 bits holds. The results of others mean nothing.
 bool requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
                      int64_t count, int64_t* results);
+
+// So many breakpoints leave few enough segments for registers.
+constexpr size_t kFewBreakpoints = 3;
 
 // One line of a table: (slope·x + intercept, rounded) >> shift.
 struct Segment {
