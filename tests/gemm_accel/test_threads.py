@@ -18,14 +18,14 @@ SCALES = np.array([2**30, 45], np.int32).tobytes() + bytes(56)
 X, Y = Tensor("x", 64, I16, (SIZE // 2,)), Tensor("y", 64 + SIZE, I16, (SIZE // 2,))
 
 
-def meeting_commands(seed: int, count: int) -> list[isa.Command]:
-    """Products, sums and chains whose operands, results and accumulators overlap at random."""
+def meeting_commands(seed: int, count: int, apart: int = ROWS * COLUMNS) -> list[isa.Command]:
+    """Products, sums and chains whose operands and results overlap at random; sums begin at multiples of `apart`."""
     generator = np.random.default_rng(seed)
     commands: list[isa.Command] = []
     for kind in generator.choice(["product", "sum", "chain", "back"], count):
         first, second, result = (5 * BLOCK * generator.random(3)).astype(int) // 2 * 2
         a, b, there = (operand(int(place)) for place in (first, second, result + 6 * BLOCK))
-        sums, again = 1000 * int(generator.integers(0, 4)), int(generator.integers(0, 2))
+        sums, again = apart * int(generator.integers(0, 4)), int(generator.integers(0, 2))
         if kind == "product":
             commands += [
                 isa.Gemm(a.address, I16, PITCH, b.address, I16, PITCH, ROWS, 40, COLUMNS, sums, again),
@@ -72,6 +72,12 @@ def test_results_do_not_depend_on_the_number_of_threads(seed: int, monkeypatch: 
     alone = runs(commands, 1, monkeypatch)
     for threads in (2, 3):
         np.testing.assert_array_equal(runs(commands, threads, monkeypatch), alone)
+
+
+def test_sums_of_several_products_may_be_drained_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = meeting_commands(0, 300, apart=1000)
+    alone = runs(commands, 1, monkeypatch)
+    np.testing.assert_array_equal(runs(commands, 3, monkeypatch), alone)
 
 
 def test_the_first_command_of_the_list_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,24 +148,53 @@ struct Digits {
   int64_t count, group, pitch, group_pitch;
 
   bool is_linear() const { return group == count || group_pitch == group * pitch; }
-  int64_t offset(int64_t i) const { return i / group * group_pitch + i % group * pitch; }
 };
+
+// Calls visit with where each group of rows, or of depths, begins and how many it has.
+template <typename Visit>
+void for_each_group(const Digits& digits, const Visit& visit) {
+  int64_t start = 0;
+  for (int64_t first = 0; first < digits.count; first += digits.group, start += digits.group_pitch) {
+    visit(start, std::min(digits.group, digits.count - first));
+  }
+}
+
+// Copies a row whose depths are runs of contiguous elements.
+template <typename T>
+uint8_t* copy_runs(const uint8_t* row, const Digits& depths, uint8_t* to) {
+  for_each_group(depths, [&](int64_t start, int64_t count) {
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+    copy_run(row + start, bytes, to);
+    to += bytes;
+  });
+  return to;
+}
+
+// Copies a row whose depths are that far from its start.
+template <typename T>
+uint8_t* copy_elements(const uint8_t* row, const std::vector<int64_t>& offsets, uint8_t* to) {
+  for (const int64_t offset : offsets) {
+    std::memcpy(to, row + offset, sizeof(T));
+    to += sizeof(T);
+  }
+  return to;
+}
 
 // Copies a matrix row by row, elements side by side.
 template <typename T>
 void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, uint8_t* to) {
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const uint8_t* run = data + rows.offset(i);
-    for (int64_t first = 0; first < depths.count; first += depths.group, run += depths.group_pitch) {
-      const int64_t length = std::min(depths.group, depths.count - first);
-      if (depths.pitch == static_cast<int64_t>(sizeof(T))) {
-        copy_run(run, length * static_cast<int64_t>(sizeof(T)), to);
-      } else {
-        for (int64_t d = 0; d < length; ++d) std::memcpy(to + d * sizeof(T), run + d * depths.pitch, sizeof(T));
-      }
-      to += length * static_cast<int64_t>(sizeof(T));
+  static thread_local std::vector<int64_t> offsets;
+  const bool runs = depths.pitch == static_cast<int64_t>(sizeof(T));
+  offsets.clear();
+  for_each_group(depths, [&](int64_t start, int64_t count) {
+    for (int64_t d = 0; d < count && !runs; ++d) offsets.push_back(start + d * depths.pitch);
+  });
+  for_each_group(rows, [&](int64_t start, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      const uint8_t* row = data + start + i * rows.pitch;
+      to = runs ? copy_runs<T>(row, depths, to) : copy_elements<T>(row, offsets, to);
     }
-  }
+  });
 }
 
 // The matrix with these rows and depths; copied to `copy`, row by row, where they are not equally far apart.

@@ -47,7 +47,10 @@ Interval within(int64_t start, int64_t step, int64_t limit, int64_t count) {
   if (limit == 0) return {0, count};
   if (step == 0) return start >= 0 && start < limit ? Interval{0, count} : Interval{0, 0};
   int64_t low, high;
-  if (step > 0) {
+  if (step == 1) {  // without a division, for nearly all transfers
+    low = -start;
+    high = limit - start;
+  } else if (step > 0) {
     low = ceil_divide(-start, step);
     high = ceil_divide(limit - start, step);
   } else {

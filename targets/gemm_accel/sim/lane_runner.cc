@@ -112,7 +112,7 @@ class Runner {
 bool run_lanes(const std::vector<Lane>& lanes, const Program& program, Memories& memories) {
   Runner runner(lanes, program, memories);
   std::vector<std::thread> threads;
-  for (size_t home = 1; home + 1 < lanes.size(); ++home) threads.emplace_back([&runner, home] { runner.work(home); });
+  for (size_t home = 1; home + kSpareLanes < lanes.size(); ++home) threads.emplace_back([&runner, home] { runner.work(home); });
   runner.work(0);
   for (std::thread& thread : threads) thread.join();
   return !runner.failed();

@@ -11,7 +11,10 @@
 
 namespace nmc {
 
-constexpr int kMostLanes = 4;  // no program measured gained by more
+constexpr int kMostLanes = 5;  // no program measured gained by more
+
+// Lanes more than threads, left to go on with when others wait.
+constexpr int kSpareLanes = 2;
 
 using Places = std::array<int32_t, kMostLanes>;
 
@@ -26,9 +29,10 @@ using Lane = std::vector<Step>;
 // How many threads may execute commands: NMC_THREADS, or TVM_NUM_THREADS or OMP_NUM_THREADS, or the processor's.
 int thread_count();
 
-// Shares the commands of a valid program out, in its order, each to the lane that can begin it first. Whatever commands
-// touch the same place keep their order, so the result is that of the list. There is a lane more than threads, so that
-// one is left to go on with when others wait; and one alone for a program with little to do.
+// Shares the commands of a valid program out, in its order, each to the lane that can complete it first. Whatever commands
+// touch the same place keep their order, so the result is that of the list. Sums stay in the lane that began them, whose
+// accumulators are its own. There is one lane alone for a program with little to do, or whose commands take together what
+// several lanes would have.
 std::vector<Lane> plan_lanes(const Program& program, std::string_view constants, int threads);
 
 }  // namespace nmc

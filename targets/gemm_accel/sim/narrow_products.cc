@@ -192,7 +192,7 @@ NMC_WIDEST bool multiply_both_parts(const Block& block, int64_t columns, int64_t
 #pragma GCC unroll 2
     for (int panel = 0; panel < Panels; ++panel) {
       const int64_t first = panel * kColumns;
-      const int64_t count = std::min(kColumns, columns - first);
+      const int64_t count = std::clamp<int64_t>(columns - first, 0, kColumns);
       fits = write_eight(held[i][panel], block.accumulate, count, sums + i * n + first) && fits;
     }
   }

@@ -16,37 +16,35 @@ struct Memories {
   explicit Memories(const Program& program)
       : dram(static_cast<size_t>(program.dram_bytes())),
         scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes + kNarrowSlack)),
-        accumulators(static_cast<size_t>(program.machine.accumulator_entries)),
         tables(static_cast<size_t>(program.machine.table_slots)) {}
 
   // Everything is as at first, the constants excepted.
   void clear(int64_t constant_bytes) {
     std::fill(dram.begin() + constant_bytes, dram.end(), uint8_t{0});
     std::fill(scratchpad.begin(), scratchpad.end(), uint8_t{0});
-    std::fill(accumulators.begin(), accumulators.end(), 0);
     std::fill(tables.begin(), tables.end(), Table{});
   }
 
   std::vector<uint8_t> dram;
   std::vector<uint8_t> scratchpad;
-  std::vector<int64_t> accumulators;
   std::vector<Table> tables;
 };
 
-// What one thread sees: the memories, and a stream of its own.
+// What one thread sees: the memories, and accumulators and a stream of its own. That no other thread needs the sums that it
+// has, whoever shares the commands out makes sure.
 struct State {
   State(const isa::Machine& accelerator, Memories& memories)
       : machine(accelerator),
         dram(memories.dram),
         scratchpad(memories.scratchpad),
-        accumulators(memories.accumulators),
-        tables(memories.tables) {}
+        tables(memories.tables),
+        accumulators(static_cast<size_t>(accelerator.accumulator_entries)) {}
 
   const isa::Machine& machine;
   std::vector<uint8_t>& dram;
   std::vector<uint8_t>& scratchpad;
-  std::vector<int64_t>& accumulators;
   std::vector<Table>& tables;
+  std::vector<int64_t> accumulators;
   std::vector<int64_t> stream;  // what the last command of a chain left for the next
 };
 
