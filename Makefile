@@ -25,7 +25,8 @@ bench: $(INSTALLED)
 sanitize: $(INSTALLED)
 	cmake -S targets/gemm_accel -B build/sanitize -DNMC_SANITIZE=ON -DPython_EXECUTABLE=$(abspath $(BIN))/python
 	cmake --build build/sanitize --parallel
-	NMC_RUNTIME=build/sanitize/libnmc_gemm_accel.so LD_PRELOAD=$$(g++ -print-file-name=libasan.so) \
+	NMC_RUNTIME=build/sanitize/libnmc_gemm_accel.so \
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q tests/gemm_accel --ignore=tests/gemm_accel/codegen
 
 # An editable install: Python changes need no new one, a change of the C++ runtime does.

@@ -4,10 +4,6 @@ namespace nmc {
 
 namespace {
 
-// floor(a / b) and ceil(a / b) for b > 0.
-int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-int64_t ceil_divide(int64_t a, int64_t b) { return a / b + (a % b > 0); }
-
 bool continues(const Dimension& outer, const Dimension& inner) {
   return outer.dram == inner.count * inner.dram && outer.scratchpad == inner.count * inner.scratchpad &&
          outer.y == inner.count * inner.y && outer.x == inner.count * inner.x;
@@ -42,24 +38,6 @@ Grid strides_of(const Transfer& transfer) {
 }
 
 }  // namespace
-
-Interval within(int64_t start, int64_t step, int64_t limit, int64_t count) {
-  if (limit == 0) return {0, count};
-  if (step == 0) return start >= 0 && start < limit ? Interval{0, count} : Interval{0, 0};
-  int64_t low, high;
-  if (step == 1) {  // without a division, for nearly all transfers
-    low = -start;
-    high = limit - start;
-  } else if (step > 0) {
-    low = ceil_divide(-start, step);
-    high = ceil_divide(limit - start, step);
-  } else {
-    low = floor_divide(start - limit, -step) + 1;
-    high = floor_divide(start, -step) + 1;
-  }
-  low = std::clamp<int64_t>(low, 0, count);
-  return {low, std::clamp<int64_t>(high, low, count)};
-}
 
 Grid grid_of(const isa::Load& load) {
   Grid grid = strides_of(load);

@@ -35,11 +35,32 @@ Grid grid_of(const isa::Store& store);
 // The grid of one row: the dimension that steps by index has a count of 1.
 Grid row_grid_of(const isa::Gather& gather);
 
+// floor(a / b) and ceil(a / b) for b > 0.
+inline int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+inline int64_t ceil_divide(int64_t a, int64_t b) { return a / b + (a % b > 0); }
+
 // The indices low..high-1 within 0..count-1 whose coordinate start + step·index lies within 0..limit-1.
 struct Interval {
   int64_t low, high;
 };
-Interval within(int64_t start, int64_t step, int64_t limit, int64_t count);
+
+inline Interval within(int64_t start, int64_t step, int64_t limit, int64_t count) {
+  if (limit == 0) return {0, count};
+  if (step == 0) return start >= 0 && start < limit ? Interval{0, count} : Interval{0, 0};
+  int64_t low, high;
+  if (step == 1) {  // without a division, for nearly all transfers
+    low = -start;
+    high = limit - start;
+  } else if (step > 0) {
+    low = ceil_divide(-start, step);
+    high = ceil_divide(limit - start, step);
+  } else {
+    low = floor_divide(start - limit, -step) + 1;
+    high = floor_divide(start, -step) + 1;
+  }
+  low = std::clamp<int64_t>(low, 0, count);
+  return {low, std::clamp<int64_t>(high, low, count)};
+}
 
 // A line along the innermost dimension: its first element's offsets (bytes) and the elements within bounds.
 struct Line {

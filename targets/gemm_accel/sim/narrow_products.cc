@@ -34,12 +34,13 @@ int16_t element(const uint8_t* at, isa::Type type) {
   return value;
 }
 
-// Eight columns of a row of b, of which `count` are within it.
+// Eight columns of a row of b, of which `count` are within it; those beyond have any values.
 NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t count) {
   const uint8_t* from = b.data + depth * b.step + column * b.row;
   if (b.type == isa::Type::kI16 && count == kColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  if (b.type == isa::Type::kI16 && count % 2 == 0) {
-    const __m128i within = _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(count / 2)), _mm_setr_epi32(0, 1, 2, 3));
+  if (b.type == isa::Type::kI16) {
+    const auto words = static_cast<int>((count + 1) / 2);
+    const __m128i within = _mm_cmpgt_epi32(_mm_set1_epi32(words), _mm_setr_epi32(0, 1, 2, 3));
     return _mm_maskload_epi32(reinterpret_cast<const int*>(from), within);
   }
   int16_t values[kColumns] = {};
@@ -47,7 +48,7 @@ NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t c
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
 }
 
-// Packs b as [panel][pair along the depth][part][column][2], zero beyond the last column and depth.
+// Packs b as [panel][pair along the depth][part][column][2], zero beyond the last depth.
 template <int Parts>
 NMC_WIDE void pack(const Source& b, int64_t depth, int64_t n, int16_t* to) {
   for (int64_t column = 0; column < n; column += kColumns) {

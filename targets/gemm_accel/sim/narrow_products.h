@@ -20,7 +20,7 @@ struct Source {
 // The depth over which their sums of products stay within the 32 bits of a lane.
 constexpr int64_t kNarrowDepth = 256;
 
-// A row of `a` is read to a multiple of two elements, the last of which counts for nothing: so many bytes have to follow
+// Rows of both are read to a multiple of two elements, the last of which counts for nothing: so many bytes have to follow
 // the scratchpad.
 constexpr int64_t kNarrowSlack = 2;
 
