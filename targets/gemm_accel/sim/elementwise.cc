@@ -43,8 +43,9 @@ struct ColumnScales {
 // `count` numbers for the columns from the bytes, or one for all of them, or zeros; and `more`, repeating the columns.
 template <typename T>
 void read_columns(const uint8_t* from, bool shared, int64_t count, int64_t more, std::vector<T>& values) {
-  values.assign(static_cast<size_t>(count + more), T{0});
-  if (from != nullptr) std::memcpy(values.data(), from, static_cast<size_t>(shared ? 1 : count) * sizeof(T));
+  values.resize(static_cast<size_t>(count + more));
+  if (from == nullptr) return std::fill(values.begin(), values.end(), T{0});
+  std::memcpy(values.data(), from, static_cast<size_t>(shared ? 1 : count) * sizeof(T));
   for (int64_t i = 1; shared && i < count; ++i) values[static_cast<size_t>(i)] = values[0];
   for (int64_t done = count; done < count + more; done *= 2) {
     std::copy_n(values.data(), std::min(done, count + more - done), values.data() + done);

@@ -133,7 +133,7 @@ void add_wide_product(const Source& a, const Source& b, int64_t m, int64_t k, in
 }
 
 // sums[m, n] += a[m, k]·b[k, n] in the narrow product's lanes; without `accumulate` the first product replaces them.
-void add_narrow_product(const Source& a, const Source& b, int64_t m, int64_t k, int64_t n, bool accumulate,
+void add_narrow_product(const Source& a, const Rows& b, int64_t m, int64_t k, int64_t n, bool accumulate,
                         int64_t* sums) {
   for (int64_t first = 0; first < k; first += kNarrowDepth) {
     const int64_t depth = std::min(kNarrowDepth, k - first);
@@ -173,17 +173,23 @@ uint8_t* copy_runs(const uint8_t* row, const Digits& depths, uint8_t* to) {
 // Copies a row whose depths are that far from its start.
 template <typename T>
 uint8_t* copy_elements(const uint8_t* row, const std::vector<int64_t>& offsets, uint8_t* to) {
-  for (const int64_t offset : offsets) {
-    std::memcpy(to, row + offset, sizeof(T));
-    to += sizeof(T);
+  constexpr size_t kTogether = 4;  // read before they are written: a write could change an offset, for all that is known
+  const size_t count = offsets.size();
+  const int64_t* const each = offsets.data();
+  size_t d = 0;
+  for (; d + kTogether <= count; d += kTogether) {
+    T together[kTogether];
+    for (size_t i = 0; i < kTogether; ++i) std::memcpy(&together[i], row + each[d + i], sizeof(T));
+    std::memcpy(to + d * sizeof(T), together, sizeof(together));
   }
-  return to;
+  for (; d < count; ++d) std::memcpy(to + d * sizeof(T), row + each[d], sizeof(T));
+  return to + count * sizeof(T);
 }
 
 // Copies a matrix row by row, elements side by side.
 template <typename T>
-void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, uint8_t* to) {
-  static thread_local std::vector<int64_t> offsets;
+void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, std::vector<int64_t>& offsets,
+                 uint8_t* to) {
   const bool runs = depths.pitch == static_cast<int64_t>(sizeof(T));
   offsets.clear();
   for_each_group(depths, [&](int64_t start, int64_t count) {
@@ -199,16 +205,26 @@ void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, 
 
 // The matrix with these rows and depths; copied to `copy`, row by row, where they are not equally far apart.
 Source matrix(const uint8_t* data, isa::Type type, const Digits& rows, const Digits& depths,
-              std::vector<uint8_t>& copy) {
+              std::vector<int64_t>& offsets, std::vector<uint8_t>& copy) {
   if (rows.is_linear() && depths.is_linear()) return {data, type, rows.pitch, depths.pitch};
   const int64_t bytes = bytes_of(type);
   copy.resize(static_cast<size_t>(rows.count * depths.count * bytes + kNarrowSlack));
   switch (type) {
-    case isa::Type::kI8: copy_matrix<int8_t>(data, rows, depths, copy.data()); break;
-    case isa::Type::kI16: copy_matrix<int16_t>(data, rows, depths, copy.data()); break;
-    default: copy_matrix<int32_t>(data, rows, depths, copy.data());
+    case isa::Type::kI8: copy_matrix<int8_t>(data, rows, depths, offsets, copy.data()); break;
+    case isa::Type::kI16: copy_matrix<int16_t>(data, rows, depths, offsets, copy.data()); break;
+    default: copy_matrix<int32_t>(data, rows, depths, offsets, copy.data());
   }
   return {copy.data(), type, depths.count * bytes, bytes};
+}
+
+// Where the rows of a matrix lie, which `places` then holds.
+Rows rows_of(const uint8_t* data, isa::Type type, const Digits& rows, std::vector<const uint8_t*>& places) {
+  places.resize(static_cast<size_t>(rows.count));
+  const uint8_t** place = places.data();
+  for_each_group(rows, [&](int64_t start, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) *place++ = data + start + i * rows.pitch;
+  });
+  return {places.data(), type};
 }
 
 }  // namespace
@@ -218,18 +234,20 @@ void execute(const isa::Gemm& command, State& state) {
   if (m * n == 0) return;
   int64_t* sums = state.accumulators.data() + command.accumulator;
   const uint8_t* scratchpad = state.scratchpad.data();
-  static thread_local std::vector<uint8_t> copied_a, copied_b;
-  const int64_t run = group_of(command.a_run, command.k), b_bytes = bytes_of(command.b_type);
+  Workspace& workspace = state.workspace;
+  const int64_t run = group_of(command.a_run, command.k);
   const Source a = matrix(scratchpad + command.a, command.a_type,
                           {m, group_of(command.a_rows, command.m), command.a_pitch, command.a_group_pitch},
-                          {k, run, step_of(command.a_step, command.a_type), command.a_run_pitch}, copied_a);
-  const Source lines = matrix(scratchpad + command.b, command.b_type,
-                              {k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch},
-                              {n, n, b_bytes, 0}, copied_b);
-  const Source b{lines.data, lines.type, lines.step, lines.row};
+                          {k, run, step_of(command.a_step, command.a_type), command.a_run_pitch},
+                          workspace.offsets, workspace.a);
+  const Digits lines{k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch};
   if (k > 0 && has_narrow_products(command.a_type, command.b_type)) {
+    const Rows b = rows_of(scratchpad + command.b, command.b_type, lines, workspace.rows);
     return add_narrow_product(a, b, m, k, n, command.accumulate, sums);
   }
+  const Source copied = matrix(scratchpad + command.b, command.b_type, lines, {n, n, bytes_of(command.b_type), 0},
+                               workspace.offsets, workspace.b);
+  const Source b{copied.data, copied.type, copied.step, copied.row};
   if (!command.accumulate) std::fill_n(sums, m * n, 0);
   add_wide_product(a, b, m, k, n, sums);
 }

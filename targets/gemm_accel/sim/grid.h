@@ -77,15 +77,18 @@ void for_each_line(const Grid& grid, const Visit& visit) {
   for (int64_t i0 = 0; i0 < d[0].count; ++i0) {
     for (int64_t i1 = 0; i1 < d[1].count; ++i1) {
       for (int64_t i2 = 0; i2 < d[2].count; ++i2) {
+        const auto sum = [&](int64_t Dimension::* step) {
+          return i0 * (d[0].*step) + i1 * (d[1].*step) + i2 * (d[2].*step);
+        };
+        int64_t dram = sum(&Dimension::dram), scratchpad = sum(&Dimension::scratchpad);
+        int64_t y_start = grid.y_start + sum(&Dimension::y), x_start = grid.x_start + sum(&Dimension::x);
         for (int64_t i3 = 0; i3 < d[3].count; ++i3) {
-          const auto sum = [&](int64_t Dimension::* step) {
-            return i0 * (d[0].*step) + i1 * (d[1].*step) + i2 * (d[2].*step) + i3 * (d[3].*step);
-          };
-          const Interval y = within(grid.y_start + sum(&Dimension::y), d[4].y, grid.y_limit, count);
-          const Interval x = within(grid.x_start + sum(&Dimension::x), d[4].x, grid.x_limit, count);
+          const Interval y = within(y_start, d[4].y, grid.y_limit, count);
+          const Interval x = within(x_start, d[4].x, grid.x_limit, count);
           const int64_t low = std::max(y.low, x.low);
           const int64_t high = std::max(low, std::min(y.high, x.high));
-          visit(Line{sum(&Dimension::dram), sum(&Dimension::scratchpad), {low, high}});
+          visit(Line{dram, scratchpad, {low, high}});
+          dram += d[3].dram, scratchpad += d[3].scratchpad, y_start += d[3].y, x_start += d[3].x;
         }
       }
     }

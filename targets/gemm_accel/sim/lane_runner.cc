@@ -80,8 +80,14 @@ class Runner {
     return true;
   }
 
+  bool waits(const Course& course) const {
+    const int32_t next = course.complete.load(std::memory_order_acquire);
+    return next == static_cast<int32_t>(course.steps.size()) || !may_begin(course.steps[static_cast<size_t>(next)]);
+  }
+
   // Executes a lane's steps up to one that has to wait; false if there was none to execute, or another thread does.
   bool advance(Course& course) {
+    if (waits(course)) return false;  // known without taking it from a thread that could go on
     if (course.taken.load(std::memory_order_relaxed) || course.taken.exchange(true, std::memory_order_acquire)) {
       return false;
     }
@@ -112,7 +118,9 @@ class Runner {
 bool run_lanes(const std::vector<Lane>& lanes, const Program& program, Memories& memories) {
   Runner runner(lanes, program, memories);
   std::vector<std::thread> threads;
-  for (size_t home = 1; home + kSpareLanes < lanes.size(); ++home) threads.emplace_back([&runner, home] { runner.work(home); });
+  for (size_t home = 1; home + kSpareLanes < lanes.size(); ++home) {
+    threads.emplace_back([&runner, home] { runner.work(home); });
+  }
   runner.work(0);
   for (std::thread& thread : threads) thread.join();
   return !runner.failed();

@@ -18,8 +18,8 @@ constexpr std::array<Memory, 3> kShared = {Memory::kDram, Memory::kScratchpad, M
 constexpr std::array<int64_t, kMemories> kBlock = {256, 64, 0, 1};
 
 // What it costs, in steps of a vector unit, to have a block from another lane's cache, and to learn that it is done.
-constexpr int64_t kFetch = 20;
-constexpr int64_t kNews = 1500;
+constexpr int64_t kFetch = 40;
+constexpr int64_t kNews = 6000;
 
 // Below this much work starting threads takes longer than it saves.
 constexpr int64_t kLittleWork = 1 << 20;

@@ -27,16 +27,9 @@ constexpr int64_t kRows = 6;     // of a block of sums held in registers
 constexpr int64_t kMostRows = 12;  // where a block is one panel wide and the processor has registers enough
 constexpr int64_t kColumns = 8;  // of that block, a register's
 
-int16_t element(const uint8_t* at, isa::Type type) {
-  if (type == isa::Type::kI8) return static_cast<int8_t>(*at);
-  int16_t value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
-
 // Eight columns of a row of b, of which `count` are within it; those beyond have any values.
-NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t count) {
-  const uint8_t* from = b.data + depth * b.step + column * b.row;
+NMC_WIDE __m128i eight(const Rows& b, int64_t depth, int64_t column, int64_t count) {
+  const uint8_t* from = b.rows[depth] + column * bytes_of(b.type);
   if (b.type == isa::Type::kI16 && count == kColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   if (b.type == isa::Type::kI16) {
     const auto words = static_cast<int>((count + 1) / 2);
@@ -44,13 +37,13 @@ NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t c
     return _mm_maskload_epi32(reinterpret_cast<const int*>(from), within);
   }
   int16_t values[kColumns] = {};
-  for (int64_t j = 0; j < count; ++j) values[j] = element(from + j * b.row, b.type);
+  for (int64_t j = 0; j < count; ++j) values[j] = static_cast<int8_t>(from[j]);
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
 }
 
 // Packs b as [panel][pair along the depth][part][column][2], zero beyond the last depth.
 template <int Parts>
-NMC_WIDE void pack(const Source& b, int64_t depth, int64_t n, int16_t* to) {
+NMC_WIDE void pack(const Rows& b, int64_t depth, int64_t n, int16_t* to) {
   for (int64_t column = 0; column < n; column += kColumns) {
     const int64_t count = std::min(kColumns, n - column);
     for (int64_t d = 0; d < depth; d += 2) {
@@ -233,7 +226,7 @@ const Kernel& kernel_for(int64_t n) {
 }
 
 template <int Parts>
-bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
+bool product(const Source& a, const Rows& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
   const Kernel& kernel = kernel_for<Parts>(n);
   const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns, width = kernel.panels * kColumns;
   static thread_local std::vector<int16_t> packed;
@@ -288,7 +281,7 @@ bool has_narrow_products(isa::Type a, isa::Type b) {
   return wide && is_narrow(a) && is_narrow(b);
 }
 
-bool narrow_product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+bool narrow_product(const Source& a, const Rows& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
                     int64_t* sums) {
   const bool in_place = a.type == isa::Type::kI16 && a.step == bytes_of(isa::Type::kI16);
   const Source left = in_place ? a : dense(a, m, depth);
@@ -301,7 +294,7 @@ bool narrow_product(const Source& a, const Source& b, int64_t m, int64_t depth, 
 
 bool has_narrow_products(isa::Type, isa::Type) { return false; }
 
-bool narrow_product(const Source&, const Source&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
+bool narrow_product(const Source&, const Rows&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
 
 #endif
 

@@ -30,6 +30,13 @@ struct Memories {
   std::vector<Table> tables;
 };
 
+// What a GEMM needs while it is executed, kept for the next.
+struct Workspace {
+  std::vector<uint8_t> a, b;         // copies of matrices
+  std::vector<int64_t> offsets;      // of the elements of a row
+  std::vector<const uint8_t*> rows;  // of b
+};
+
 // What one thread sees: the memories, and accumulators and a stream of its own. That no other thread needs the sums that it
 // has, whoever shares the commands out makes sure.
 struct State {
@@ -45,6 +52,7 @@ struct State {
   std::vector<uint8_t>& scratchpad;
   std::vector<Table>& tables;
   std::vector<int64_t> accumulators;
+  Workspace workspace;
   std::vector<int64_t> stream;  // what the last command of a chain left for the next
 };
 
