@@ -34,6 +34,9 @@ void prepare_stream(State& state, const Access& destination, const Extents& exte
   if (destination.stream) state.stream.resize(static_cast<size_t>(extents.elements()));
 }
 
+// So many sums are requantised at once: more would need longer repetitions of what few columns have.
+constexpr int64_t kScales = 128;
+
 // What a DRAIN does to the sums of each column.
 struct ColumnScales {
   std::vector<int64_t> biases;
@@ -99,17 +102,21 @@ void execute(const isa::Drain& command, State& state) {
   std::array<Access, 1> destination{access_of(command.destination)};
   const Extents extents = joined({1, command.rows, command.columns}, destination);
   prepare_stream(state, destination[0], extents);
-  const ColumnScales& scales = column_scales(state, command, std::min(kPiece, extents.columns));
+  if (extents.elements() == 0) return;
+  const ColumnScales& scales = column_scales(state, command, std::min(kScales, extents.columns));
   int64_t values[kPiece];
   for_each_piece(extents, [&](const Piece& piece) {
-    const int64_t* sums = state.accumulators.data() + (command.accumulator + piece.position);
-    const int64_t column = piece.column % command.columns;
-    const int64_t* biases = scales.biases.data() + column;
-    if (!requantise_sums(sums, biases, scales.multipliers.data() + column, scales.shifts.data() + column, piece.count,
-                         values)) {
-      for (int64_t i = 0; i < piece.count; ++i) check_sum(sums[i] + biases[i], command.mnemonic);
+    int64_t* results = destination[0].stream ? state.stream.data() + piece.position : values;
+    for (int64_t first = 0; first < piece.count; first += kScales) {
+      const int64_t* sums = state.accumulators.data() + (command.accumulator + piece.position + first);
+      const int64_t count = std::min(kScales, piece.count - first), column = (piece.column + first) % command.columns;
+      const int64_t* biases = scales.biases.data() + column;
+      const int32_t *multipliers = scales.multipliers.data() + column, *shifts = scales.shifts.data() + column;
+      if (!requantise_sums(sums, biases, multipliers, shifts, count, results + first)) {
+        for (int64_t i = 0; i < count; ++i) check_sum(sums[i] + biases[i], command.mnemonic);
+      }
     }
-    put(state, destination[0], piece, values);
+    put(state, destination[0], piece, results);
   });
 }
 
