@@ -103,8 +103,8 @@ NMC_EIGHTS int64_t segments_lanes(const Segment* segments, const int64_t* addres
 }
 
 // The segments stay in registers.
-NMC_EIGHTS int64_t few_segments_lanes(const Segment* segments, const int32_t* breakpoints, int64_t count,
-                                      size_t comparisons, int64_t* values) {
+NMC_EIGHTS int64_t few_segments_lanes(const Segment* segments, const int32_t* breakpoints, size_t comparisons,
+                                      int64_t count, int64_t* values) {
   const auto* numbers = reinterpret_cast<const int64_t*>(segments);
   Lanes below[kFewBreakpoints], intercepts[kFewBreakpoints + 1], slopes[kFewBreakpoints + 1];
   for (size_t s = 0; s <= comparisons; ++s) {
@@ -130,27 +130,43 @@ const bool available = __builtin_cpu_supports("avx512f");
 
 }  // namespace
 
-int64_t requantise(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
-                   int64_t count, int64_t* results, bool& fits) {
+int64_t requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
+                        int64_t count, int64_t* results, bool& fits) {
+  fits = true;
   return available ? requantise_lanes(sums, biases, multipliers, shifts, count, results, fits) : 0;
 }
 
-int64_t saturate(const int64_t* values, int64_t count, int64_t maximum, int64_t* results) {
-  return available ? saturate_lanes(values, count, maximum, results) : 0;
-}
-
-int64_t halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
-  return available ? halves_lanes(values, count, step, to) : 0;
-}
-
-int64_t segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {
+int64_t evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {
   return available ? segments_lanes(segments, addresses, count, values) : 0;
 }
 
-int64_t few_segments(const Segment* segments, const int32_t* breakpoints, int64_t count, size_t comparisons,
-                     int64_t* values) {
-  return available ? few_segments_lanes(segments, breakpoints, count, comparisons, values) : 0;
+int64_t evaluate_between(const Segment* segments, const std::vector<int32_t>& breakpoints, int64_t count,
+                         int64_t* values) {
+  return available ? few_segments_lanes(segments, breakpoints.data(), breakpoints.size(), count, values) : 0;
 }
+
+int64_t saturate_values(const int64_t* values, int64_t count, int64_t maximum, int64_t* results) {
+  return available ? saturate_lanes(values, count, maximum, results) : 0;
+}
+
+int64_t store_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
+  return available ? halves_lanes(values, count, step, to) : 0;
+}
+
+#else
+
+int64_t requantise_sums(const int64_t*, const int64_t*, const int32_t*, const int32_t*, int64_t, int64_t*, bool& fits) {
+  fits = true;
+  return 0;
+}
+
+int64_t evaluate_segments(const Segment*, const int64_t*, int64_t, int64_t*) { return 0; }
+
+int64_t evaluate_between(const Segment*, const std::vector<int32_t>&, int64_t, int64_t*) { return 0; }
+
+int64_t saturate_values(const int64_t*, int64_t, int64_t, int64_t*) { return 0; }
+
+int64_t store_halves(const int64_t*, int64_t, int64_t, uint8_t*) { return 0; }
 
 #endif
 

@@ -133,7 +133,7 @@ void add_wide_product(const Source& a, const Source& b, int64_t m, int64_t k, in
 }
 
 // sums[m, n] += a[m, k]·b[k, n] in the narrow product's lanes; without `accumulate` the first product replaces them.
-void add_narrow_product(const Source& a, const Rows& b, int64_t m, int64_t k, int64_t n, bool accumulate,
+void add_narrow_product(const Source& a, const Lines& b, int64_t m, int64_t k, int64_t n, bool accumulate,
                         int64_t* sums) {
   for (int64_t first = 0; first < k; first += kNarrowDepth) {
     const int64_t depth = std::min(kNarrowDepth, k - first);
@@ -192,9 +192,11 @@ void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, 
                  uint8_t* to) {
   const bool runs = depths.pitch == static_cast<int64_t>(sizeof(T));
   offsets.clear();
-  for_each_group(depths, [&](int64_t start, int64_t count) {
-    for (int64_t d = 0; d < count && !runs; ++d) offsets.push_back(start + d * depths.pitch);
-  });
+  if (!runs) {
+    for_each_group(depths, [&](int64_t start, int64_t count) {
+      for (int64_t d = 0; d < count; ++d) offsets.push_back(start + d * depths.pitch);
+    });
+  }
   for_each_group(rows, [&](int64_t start, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       const uint8_t* row = data + start + i * rows.pitch;
@@ -218,7 +220,7 @@ Source matrix(const uint8_t* data, isa::Type type, const Digits& rows, const Dig
 }
 
 // Where the rows of a matrix lie, which `places` then holds.
-Rows rows_of(const uint8_t* data, isa::Type type, const Digits& rows, std::vector<const uint8_t*>& places) {
+Lines lines_of(const uint8_t* data, isa::Type type, const Digits& rows, std::vector<const uint8_t*>& places) {
   places.resize(static_cast<size_t>(rows.count));
   const uint8_t** place = places.data();
   for_each_group(rows, [&](int64_t start, int64_t count) {
@@ -240,12 +242,12 @@ void execute(const isa::Gemm& command, State& state) {
                           {m, group_of(command.a_rows, command.m), command.a_pitch, command.a_group_pitch},
                           {k, run, step_of(command.a_step, command.a_type), command.a_run_pitch},
                           workspace.offsets, workspace.a);
-  const Digits lines{k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch};
+  const Digits depths{k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch};
   if (k > 0 && has_narrow_products(command.a_type, command.b_type)) {
-    const Rows b = rows_of(scratchpad + command.b, command.b_type, lines, workspace.rows);
+    const Lines b = lines_of(scratchpad + command.b, command.b_type, depths, workspace.lines);
     return add_narrow_product(a, b, m, k, n, command.accumulate, sums);
   }
-  const Source copied = matrix(scratchpad + command.b, command.b_type, lines, {n, n, bytes_of(command.b_type), 0},
+  const Source copied = matrix(scratchpad + command.b, command.b_type, depths, {n, n, bytes_of(command.b_type), 0},
                                workspace.offsets, workspace.b);
   const Source b{copied.data, copied.type, copied.step, copied.row};
   if (!command.accumulate) std::fill_n(sums, m * n, 0);

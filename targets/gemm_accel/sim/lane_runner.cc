@@ -15,7 +15,8 @@ namespace {
 
 // A lane as it is executed. Each has cache lines of its own: they change all the time.
 struct alignas(128) Course {
-  Course(const Lane& lane, const isa::Machine& machine, Memories& memories) : steps(lane), state(machine, memories) {}
+  Course(const std::vector<Lane>& lanes, size_t lane, const isa::Machine& machine, Memories& memories)
+      : steps(lanes[lane]), state(machine, memories, lane) {}
 
   bool ended() const { return complete.load(std::memory_order_acquire) == static_cast<int32_t>(steps.size()); }
 
@@ -48,7 +49,7 @@ class Patience {
 class Runner {
  public:
   Runner(const std::vector<Lane>& lanes, const Program& program, Memories& memories) : program_(program) {
-    for (const Lane& lane : lanes) courses_.emplace_back(lane, program.machine, memories);
+    for (size_t lane = 0; lane < lanes.size(); ++lane) courses_.emplace_back(lanes, lane, program.machine, memories);
   }
 
   // Works until every lane is at its end, or one has failed; a thread but the first also until the machine is crowded.

@@ -11,11 +11,8 @@ namespace nmc {
 
 namespace {
 
-// The memories that lanes share; a lane has accumulators of its own.
-constexpr std::array<Memory, 3> kShared = {Memory::kDram, Memory::kScratchpad, Memory::kTables};
-
-// Places are followed in blocks of so many bytes or slots, by memory.
-constexpr std::array<int64_t, kMemories> kBlock = {256, 64, 0, 1};
+// Places are followed in blocks of so many bytes or slots, by memory; accumulators are not, each lane has its own.
+constexpr std::array<int64_t, kMemories> kBlock = {256, 64, 1, 1};
 
 // What it costs, in steps of a vector unit, to have a block from another lane's cache, and to learn that it is done.
 constexpr int64_t kFetch = 40;
@@ -78,7 +75,7 @@ class Owners {
   static constexpr int kNone = -1, kSeveral = -2;
 
   // The lane that has all sums of a range that were ever made; kNone if there are none, kSeveral if no lane has all.
-  int of(const Range& range) {
+  int of(const Range& range) const {
     int found = kNone;
     for (auto each = std::prev(stretches_.upper_bound(range.start));
          each != stretches_.end() && each->first < range.stop; ++each) {
@@ -113,10 +110,7 @@ class Planner {
     const isa::Machine& machine = program.machine;
     const std::array<int64_t, kMemories> sizes = {program.dram_bytes() - constants_, machine.scratchpad_bytes, 0,
                                                   machine.table_slots};
-    for (const Memory shared : kShared) {
-      const auto m = static_cast<size_t>(shared);
-      touched_[m].resize(static_cast<size_t>(sizes[m] / kBlock[m] + 1));
-    }
+    for (size_t m = 0; m < kMemories; ++m) touched_[m].resize(static_cast<size_t>(sizes[m] / kBlock[m] + 1));
     ends_.resize(lanes_.size(), {0});
   }
 
@@ -134,9 +128,8 @@ class Planner {
     const int owner = std::visit(TakesSums{}, command) ? owners_.of(sums) : Owners::kNone;
     if (owner == Owners::kSeveral) return false;
     const bool computes = queue_of(command) == static_cast<int>(isa::Queue::kCompute);
-    const int lane = takes_stream(command)     ? computing_
-                     : owner != Owners::kNone ? owner
-                                              : best_lane(after, held);
+    const bool chained = takes_stream(command);
+    const int lane = chained ? computing_ : owner != Owners::kNone ? owner : best_lane(after, held);
     if (computes) computing_ = lane;
     if (!sums.empty()) owners_.give(sums, lane);
     const int32_t place = append(lane, {number, after}, work_of(command));

@@ -28,7 +28,7 @@ constexpr int64_t kMostRows = 12;  // where a block is one panel wide and the pr
 constexpr int64_t kColumns = 8;  // of that block, a register's
 
 // Eight columns of a row of b, of which `count` are within it; those beyond have any values.
-NMC_WIDE __m128i eight(const Rows& b, int64_t depth, int64_t column, int64_t count) {
+NMC_WIDE __m128i eight(const Lines& b, int64_t depth, int64_t column, int64_t count) {
   const uint8_t* from = b.rows[depth] + column * bytes_of(b.type);
   if (b.type == isa::Type::kI16 && count == kColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   if (b.type == isa::Type::kI16) {
@@ -43,7 +43,7 @@ NMC_WIDE __m128i eight(const Rows& b, int64_t depth, int64_t column, int64_t cou
 
 // Packs b as [panel][pair along the depth][part][column][2], zero beyond the last depth.
 template <int Parts>
-NMC_WIDE void pack(const Rows& b, int64_t depth, int64_t n, int16_t* to) {
+NMC_WIDE void pack(const Lines& b, int64_t depth, int64_t n, int16_t* to) {
   for (int64_t column = 0; column < n; column += kColumns) {
     const int64_t count = std::min(kColumns, n - column);
     for (int64_t d = 0; d < depth; d += 2) {
@@ -226,7 +226,7 @@ const Kernel& kernel_for(int64_t n) {
 }
 
 template <int Parts>
-bool product(const Source& a, const Rows& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
+bool product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
   const Kernel& kernel = kernel_for<Parts>(n);
   const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns, width = kernel.panels * kColumns;
   static thread_local std::vector<int16_t> packed;
@@ -281,7 +281,7 @@ bool has_narrow_products(isa::Type a, isa::Type b) {
   return wide && is_narrow(a) && is_narrow(b);
 }
 
-bool narrow_product(const Source& a, const Rows& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+bool narrow_product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
                     int64_t* sums) {
   const bool in_place = a.type == isa::Type::kI16 && a.step == bytes_of(isa::Type::kI16);
   const Source left = in_place ? a : dense(a, m, depth);
@@ -294,7 +294,7 @@ bool narrow_product(const Source& a, const Rows& b, int64_t m, int64_t depth, in
 
 bool has_narrow_products(isa::Type, isa::Type) { return false; }
 
-bool narrow_product(const Source&, const Rows&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
+bool narrow_product(const Source&, const Lines&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
 
 #endif
 

@@ -18,11 +18,11 @@ struct Source {
 };
 
 // A matrix of which each row lies anywhere, its elements side by side.
-struct Rows {
+struct Lines {
   const uint8_t* const* rows;
   isa::Type type;
 
-  Rows from(int64_t row) const { return {rows + row, type}; }
+  Lines from(int64_t row) const { return {rows + row, type}; }
 };
 
 // The depth over which their sums of products stay within the 32 bits of a lane.
@@ -37,7 +37,7 @@ bool has_narrow_products(isa::Type a, isa::Type b);
 
 // sums[m, n] = (accumulate ? sums : 0) + a[m, depth]·b[depth, n], of a depth of at most kNarrowDepth; returns whether
 // each is one that an accumulator of 48 bits holds.
-bool narrow_product(const Source& a, const Rows& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+bool narrow_product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
                     int64_t* sums);
 
 }  // namespace nmc

@@ -111,8 +111,7 @@ __attribute__((target("avx2"))) bool wide_requantise(const int64_t* sums, const 
   const __m256i sixteen = _mm256_set1_epi64x(16), one = _mm256_set1_epi64x(1);
   const __m256i limit = _mm256_set1_epi64x(kAccumulatorLimit);
   __m256i beyond = _mm256_setzero_si256();
-  bool eights_fit = true;
-  int64_t i = eights::requantise(sums, biases, multipliers, shifts, count, results, eights_fit);
+  int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256i sum = _mm256_add_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + i)),
                                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(biases + i)));
@@ -130,7 +129,7 @@ __attribute__((target("avx2"))) bool wide_requantise(const int64_t* sums, const 
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(results + i),
                         shift_right(total, _mm256_sub_epi64(shift, sixteen)));
   }
-  const bool fits = eights_fit && _mm256_testz_si256(beyond, _mm256_set1_epi64x(-(2 * kAccumulatorLimit))) != 0;
+  const bool fits = _mm256_testz_si256(beyond, _mm256_set1_epi64x(-(2 * kAccumulatorLimit))) != 0;
   return portable_requantise(sums + i, biases + i, multipliers + i, shifts + i, count - i, results + i) && fits;
 }
 
@@ -142,7 +141,7 @@ __attribute__((target("avx2"))) inline __m256i between(__m256i value, __m256i le
 __attribute__((target("avx2"))) void wide_saturate(const int64_t* values, int64_t count, int64_t maximum,
                                                    int64_t* results) {
   const __m256i most = _mm256_set1_epi64x(maximum), least = _mm256_set1_epi64x(-maximum - 1);
-  int64_t i = eights::saturate(values, count, maximum, results);
+  int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256i four = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(results + i), between(four, least, most));
@@ -153,7 +152,7 @@ __attribute__((target("avx2"))) void wide_saturate(const int64_t* values, int64_
 __attribute__((target("avx2"))) void wide_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
   const __m256i most = _mm256_set1_epi64x(INT16_MAX), least = _mm256_set1_epi64x(INT16_MIN);
   const __m256i low_words = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-  int64_t i = eights::halves(values, count, step, to);
+  int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256i four = between(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i)), least, most);
     const __m128i words = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(four, low_words));
@@ -183,7 +182,7 @@ __attribute__((target("avx2"))) void wide_segments(const Segment* segments, cons
                                                    int64_t* values) {
   static_assert(sizeof(Segment) == 16);
   const auto* numbers = reinterpret_cast<const long long*>(segments);
-  int64_t i = eights::segments(segments, addresses, count, values);
+  int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256i address = _mm256_slli_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(addresses + i)), 1);
     const __m256i intercept = _mm256_i64gather_epi64(numbers, address, 8);
@@ -204,7 +203,7 @@ __attribute__((target("avx2"))) void wide_few_segments(const Segment* segments, 
     slopes[s] = _mm256_set1_epi64x(numbers[2 * s + 1]);
     if (s < comparisons) below[s] = _mm256_set1_epi64x(int64_t{breakpoints[s]} - 1);
   }
-  int64_t i = eights::few_segments(segments, breakpoints, count, comparisons, values);
+  int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     auto* place = reinterpret_cast<__m256i*>(values + i);
     const __m256i four = _mm256_loadu_si256(place);
@@ -244,7 +243,10 @@ const auto few_segments_piece = portable_few_segments;
 
 bool requantise_sums(const int64_t* sums, const int64_t* biases, const int32_t* multipliers, const int32_t* shifts,
                      int64_t count, int64_t* results) {
-  return requantise_piece(sums, biases, multipliers, shifts, count, results);
+  bool fits;
+  const int64_t i = eights::requantise_sums(sums, biases, multipliers, shifts, count, results, fits);
+  if (i == count) return fits;
+  return requantise_piece(sums + i, biases + i, multipliers + i, shifts + i, count - i, results + i) && fits;
 }
 
 void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int shift, int64_t last,
@@ -255,24 +257,28 @@ void uniform_addresses(const int64_t* values, int64_t count, int64_t origin, int
 void evaluate_between(const Segment* segments, const std::vector<int32_t>& breakpoints, int64_t count,
                       int64_t* values) {
   if (breakpoints.size() <= kFewBreakpoints) {
-    few_segments_piece(segments, breakpoints.data(), breakpoints.size(), count, values);
+    const int64_t i = eights::evaluate_between(segments, breakpoints, count, values);
+    if (i < count) few_segments_piece(segments, breakpoints.data(), breakpoints.size(), count - i, values + i);
   } else {
     int64_t addresses[kPiece];
     compared_piece(values, count, breakpoints.data(), breakpoints.size(), addresses);
-    segments_piece(segments, addresses, count, values);
+    evaluate_segments(segments, addresses, count, values);
   }
 }
 
 void evaluate_segments(const Segment* segments, const int64_t* addresses, int64_t count, int64_t* values) {
-  segments_piece(segments, addresses, count, values);
+  const int64_t i = eights::evaluate_segments(segments, addresses, count, values);
+  if (i < count) segments_piece(segments, addresses + i, count - i, values + i);
 }
 
 void saturate_values(const int64_t* values, int64_t count, int64_t maximum, int64_t* results) {
-  saturate_piece(values, count, maximum, results);
+  const int64_t i = eights::saturate_values(values, count, maximum, results);
+  if (i < count) saturate_piece(values + i, count - i, maximum, results + i);
 }
 
 void store_halves(const int64_t* values, int64_t count, int64_t step, uint8_t* to) {
-  halves_piece(values, count, step, to);
+  const int64_t i = eights::store_halves(values, count, step, to);
+  if (i < count) halves_piece(values + i, count - i, step, to + i * step);
 }
 
 }  // namespace nmc

@@ -54,7 +54,7 @@ std::unique_ptr<Memories> Region::take_memories(const std::vector<const void*>& 
   if (memories) {
     memories->clear(program_.constant_bytes);
   } else {
-    memories = std::make_unique<Memories>(program_);
+    memories = std::make_unique<Memories>(program_, lanes_.size());
     std::memcpy(memories->dram.data(), constants_.data(), constants_.size());
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -70,7 +70,7 @@ void Region::keep_memories(std::unique_ptr<Memories> memories) const {
 }
 
 void Region::execute_list(Memories& memories) const {
-  State state(program_.machine, memories);
+  State state(program_.machine, memories, 0);
   for (size_t i = 0; i < program_.commands.size(); ++i) {
     try {
       execute(program_.commands[i], state);

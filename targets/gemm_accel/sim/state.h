@@ -13,45 +13,48 @@
 namespace nmc {
 
 struct Memories {
-  explicit Memories(const Program& program)
+  Memories(const Program& program, size_t lanes)
       : dram(static_cast<size_t>(program.dram_bytes())),
         scratchpad(static_cast<size_t>(program.machine.scratchpad_bytes + kNarrowSlack)),
-        tables(static_cast<size_t>(program.machine.table_slots)) {}
+        tables(static_cast<size_t>(program.machine.table_slots)),
+        accumulators(lanes, std::vector<int64_t>(static_cast<size_t>(program.machine.accumulator_entries))) {}
 
   // Everything is as at first, the constants excepted.
   void clear(int64_t constant_bytes) {
     std::fill(dram.begin() + constant_bytes, dram.end(), uint8_t{0});
     std::fill(scratchpad.begin(), scratchpad.end(), uint8_t{0});
     std::fill(tables.begin(), tables.end(), Table{});
+    for (auto& each : accumulators) std::fill(each.begin(), each.end(), 0);
   }
 
   std::vector<uint8_t> dram;
   std::vector<uint8_t> scratchpad;
   std::vector<Table> tables;
+  std::vector<std::vector<int64_t>> accumulators;  // by lane
 };
 
 // What a GEMM needs while it is executed, kept for the next.
 struct Workspace {
   std::vector<uint8_t> a, b;         // copies of matrices
   std::vector<int64_t> offsets;      // of the elements of a row
-  std::vector<const uint8_t*> rows;  // of b
+  std::vector<const uint8_t*> lines;  // of b
 };
 
-// What one thread sees: the memories, and accumulators and a stream of its own. That no other thread needs the sums that it
-// has, whoever shares the commands out makes sure.
+// What one lane sees: the memories, of which the accumulators are its own, and a stream. That no other lane needs the sums
+// that it has, whoever shares the commands out makes sure.
 struct State {
-  State(const isa::Machine& accelerator, Memories& memories)
+  State(const isa::Machine& accelerator, Memories& memories, size_t lane)
       : machine(accelerator),
         dram(memories.dram),
         scratchpad(memories.scratchpad),
         tables(memories.tables),
-        accumulators(static_cast<size_t>(accelerator.accumulator_entries)) {}
+        accumulators(memories.accumulators[lane]) {}
 
   const isa::Machine& machine;
   std::vector<uint8_t>& dram;
   std::vector<uint8_t>& scratchpad;
   std::vector<Table>& tables;
-  std::vector<int64_t> accumulators;
+  std::vector<int64_t>& accumulators;
   Workspace workspace;
   std::vector<int64_t> stream;  // what the last command of a chain left for the next
 };
