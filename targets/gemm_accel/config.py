@@ -33,7 +33,10 @@ class EnergyPerOperation:
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """An array of rows × columns multipliers with its memories. Raises ConfigError for what no hardware could be."""
+    """An array of rows × columns multipliers with its memories. Raises ConfigError for what no hardware could be.
+
+    A column of the array that filters a channel has `delay_lines` of up to `delay_entries` values, to put between its cells.
+    """
 
     rows: int = 16
     columns: int = 16
@@ -46,6 +49,8 @@ class AcceleratorConfig:
     dram_latency_cycles: int = 64
     outstanding_transfers: int = 8
     semaphores: int = 16
+    delay_lines: int = 2
+    delay_entries: int = 32
     clock_megahertz: float = 500.0
     energy: EnergyPerOperation = EnergyPerOperation()
 
@@ -95,6 +100,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "dram_latency_cycles": (0, 100_000),
     "outstanding_transfers": (1, 1024),
     "semaphores": (6, 65536),
+    "delay_lines": (0, 1024),
+    "delay_entries": (0, 1 << 20),
     "clock_megahertz": (0.001, 100_000),
 }
 

@@ -32,18 +32,19 @@ def _all(command: isa.Command) -> Iterator[Footprint]:
         yield from _transfer(command)
     elif isinstance(command, isa.Gemm):
         yield from _product(command)
+    elif isinstance(command, isa.Filter):
+        yield from _filter(command)
     elif isinstance(command, isa.Drain):
         sets = 1 if command.shared else command.columns
         if command.bias != isa.NONE:
             yield Footprint(SCRATCHPAD, command.bias, command.bias + BIAS_BYTES * sets, False)
         yield Footprint(SCRATCHPAD, command.scale, command.scale + SCALE_BYTES * sets, False)
         yield from _element_wise(command.destination, (1, command.rows, command.columns), True)
-    elif isinstance(command, isa.Mac | isa.Hadamard | isa.Add | isa.Pwl):
+    elif isinstance(command, isa.Hadamard | isa.Add | isa.Pwl):
         yield from _element_wise(command.a, command.counts, False)
         if not isinstance(command, isa.Pwl):
             yield from _element_wise(command.b, command.counts, False)
-        if not isinstance(command, isa.Mac):
-            yield from _element_wise(command.destination, command.counts, True)
+        yield from _element_wise(command.destination, command.counts, True)
 
 
 def _product(command: isa.Gemm) -> Iterator[Footprint]:
@@ -53,6 +54,14 @@ def _product(command: isa.Gemm) -> Iterator[Footprint]:
     yield _grid(command.a, [*rows, *columns], command.a_type)
     depth = _digits(command.k, command.b_rows, command.b_pitch, command.b_group_pitch)
     yield _grid(command.b, [*depth, (command.n, command.b_type.bytes)], command.b_type)
+
+
+def _filter(command: isa.Filter) -> Iterator[Footprint]:
+    (high, wide), (rows, columns, channels) = command.kernel, command.counts
+    image = (rows + high - 1, command.a_pitches[0]), (columns + wide - 1, command.a_pitches[1])
+    yield _grid(command.a, [*image, (channels, command.a_type.bytes)], command.a_type)
+    taps = (high * wide, command.b_pitch), (channels, command.b_type.bytes)
+    yield _grid(command.b, taps, command.b_type)
 
 
 def _digits(count: int, group: int, pitch: int, group_pitch: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 DIMENSIONS = 5
 NONE = 0xFFFFFFFF
 """The address of an operand that is absent."""
@@ -246,17 +246,28 @@ class Gemm(Command):
 
 @command
 @dataclass(frozen=True)
-class Mac(Command):
-    """accumulator[o, r, c] = a·b, or += , element by element on the diagonal cells; dense sums. At most one operand is
-    32 bits wide."""
+class Filter(Command):
+    """accumulator[y, x, c] = Σ A[y + i, x + j, c]·B[i, j, c], or += : each channel is filtered by itself, over an image of
+    which A has `kernel` - 1 rows and columns more than there are sums. The channels of a place of A and of a tap of B are
+    dense, taps lie row by row, and the accumulators hold the sums row by row, channels innermost. The taps have one cell
+    each: there are at most `rows`, in at most `delay_lines` + 1 rows, and with more rows of taps than one the sums have at
+    most `delay_entries` + 1 columns."""
 
     opcode: ClassVar[int] = 6
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "outer·rows·⌈columns/array columns⌉·passes of each operand cycles of the array"
-    a: Operand = nested("the first factor; not the stream")
-    b: Operand = nested("the second factor; not the stream")
-    counts: tuple[int, int, int] = encoded("u32", "outer, rows, columns", count=3)
-    accumulator: int = encoded("u32", "the accumulator of the first sum")
+    cost: ClassVar[str] = (
+        "for each `columns` channels or what is left of them, max((rows + kernel rows - 1)·(columns + kernel columns - 1)"
+        "·passes of A·passes of B, taps) cycles of the array; the last has no other taps to wait for"
+    )
+    a: int = encoded("u32", "the scratchpad byte of A[0, 0, 0]")
+    a_type: Type = encoded("u8", "the type of A: i8, i16 or i32")
+    a_pitches: tuple[int, int] = encoded("i32", "bytes from one row and from one column to the next", count=2)
+    b: int = encoded("u32", "the scratchpad byte of B[0, 0, 0]")
+    b_type: Type = encoded("u8", "the type of B: i8 or i16")
+    b_pitch: int = encoded("i32", "bytes from one tap to the next")
+    kernel: tuple[int, int] = encoded("u32", "rows and columns of taps", count=2)
+    counts: tuple[int, int, int] = encoded("u32", "rows, columns and channels of the sums", count=3)
+    accumulator: int = encoded("u32", "the accumulator of sum [0, 0, 0]")
     accumulate: int = encoded("u8", "1 adds to the sums, 0 begins anew", default=0)
 
 
@@ -285,7 +296,10 @@ class Hadamard(Command):
 
     opcode: ClassVar[int] = 8
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = Mac.cost + "; no cycles of its own when `a` is the stream of a DRAIN"
+    cost: ClassVar[str] = (
+        "outer·rows·⌈columns/array columns⌉·passes of each operand cycles of the array; no cycles of its own when `a` is the"
+        " stream of a DRAIN"
+    )
     a: Operand = nested("the first factor")
     b: Operand = nested("the second factor; not the stream")
     multiplier: int = encoded("i32", "the multiplier")
@@ -320,7 +334,7 @@ class Pwl(Command):
 
     opcode: ClassVar[int] = 10
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = Mac.cost + "; no cycles of its own when `a` is the stream of a DRAIN"
+    cost: ClassVar[str] = Hadamard.cost
     a: Operand = nested("the argument")
     slot: int = encoded("u8", "the table slot")
     counts: tuple[int, int, int] = encoded("u32", "outer, rows, columns", count=3)

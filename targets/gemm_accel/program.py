@@ -15,6 +15,7 @@ MAGIC = b"NMCPROG\0"
 MACHINE_FIELDS = (
     "rows", "columns", "scratchpad_bytes", "accumulator_entries", "table_slots", "table_entries",
     "dram_bytes_per_cycle", "dram_latency_cycles", "outstanding_transfers", "semaphores", "data_bits",
+    "delay_lines", "delay_entries",
 )  # fmt: skip
 """What the simulator must know of the accelerator, as i64 in this order."""
 

@@ -1,4 +1,4 @@
-"""MAC, HADAMARD, ADD, PWL and their chains against the fixed-point reference."""
+"""HADAMARD, ADD, PWL and their chains against the fixed-point reference."""
 
 from collections.abc import Callable
 
@@ -66,19 +66,6 @@ def test_add_of_wide_extremes_does_not_overflow() -> None:
     command = isa.Add(dense(A, a), dense(B, b), *multipliers, (1, 1, 4), place("int32", (1, 1, 4)))
     (result,) = run_compute([command], {A: a, B: b}, {OUT: ((1, 4), "int32")})
     np.testing.assert_array_equal(result, fixed_point.add(a, b, *multipliers, 32))
-
-
-def test_mac_sums_products_element_by_element() -> None:
-    generator = np.random.default_rng(6)
-    counts = (2, 3, 20)
-    a, weights = random_integers(generator, counts, "int16"), random_integers(generator, (2, 20), "int16")
-    taps = [isa.Operand(B + 40 * tap, isa.Type.I16, (0, 0), 2) for tap in range(2)]
-    commands = [isa.Mac(dense(A, a), tap, counts, 7, int(i > 0)) for i, tap in enumerate(taps)]
-    scale = np.concatenate([np.full(20, 2**30), np.full(20, 46)]).astype(np.int32)
-    drain = isa.Drain(7, 6, 20, isa.NONE, SCALE, isa.Destination(OUT, isa.Type.I16, (0, 40)))
-    (result,) = run_compute([*commands, drain], {A: a, B: weights, SCALE: scale}, {OUT: ((6, 20), "int16")})
-    sums = (a.astype(np.int64) * weights.astype(np.int64).sum(axis=0)).reshape(6, 20)
-    np.testing.assert_array_equal(result, fixed_point.saturate(fixed_point.requantise(sums, 2**30, 46), 16))
 
 
 def test_an_operand_may_walk_backwards_through_columns() -> None:

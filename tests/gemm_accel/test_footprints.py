@@ -33,6 +33,14 @@ def test_a_product_reads_two_matrices_of_dense_rows() -> None:
     ]
 
 
+def test_a_filter_reads_an_image_with_its_border_and_taps() -> None:
+    command = isa.Filter(0, isa.Type.I16, (100, 10), 5000, isa.Type.I8, 5, (3, 2), (4, 6, 5), 0)
+    assert footprints(command) == [
+        Footprint(SCRATCHPAD, 0, 5 * 100 + 6 * 10 + 4 * 2 + 2, False),
+        Footprint(SCRATCHPAD, 5000, 5000 + 5 * 5 + 5, False),
+    ]
+
+
 def test_the_stream_and_absent_operands_touch_nothing() -> None:
     drain = isa.Drain(0, 4, 6, isa.NONE, 0, isa.Destination(isa.STREAM))
     assert footprints(drain) == [Footprint(SCRATCHPAD, 0, 48, False)]

@@ -40,7 +40,10 @@ VALID: list[list[isa.Command]] = [
     [isa.LoadTable(1024, 0)],
     [isa.Store(CONSTANTS, 128, I16, *GRID)],
     [isa.Gemm(0, I16, 64, 2048, I16, 32, 20, 32, 16, 100), isa.Drain(100, 20, 16, isa.NONE, SCALE, PLACE)],
-    [isa.Mac(A, B, COUNTS, 0), isa.Mac(A, B, COUNTS, 0, 1)],
+    [
+        isa.Filter(0, I16, (512, 32), 2048, I16, 32, (3, 3), (4, 8, 16), 0),
+        isa.Filter(64, I16, (512, 32), 2048, I16, 32, (1, 2), (4, 8, 16), 0, 1),
+    ],
     [isa.Hadamard(A, B, 12345, 30, COUNTS, PLACE)],
     [isa.Add(A, B, 1000, -1000, 11, COUNTS, INTO_STREAM), isa.Pwl(STREAMED, 0, COUNTS, PLACE)],
     [isa.Signal(LOAD, 0), isa.Wait(COMPUTE, 0)],
@@ -102,7 +105,7 @@ def assert_within_limits(commands: list[isa.Command], timing: Timing) -> None:
     """The port and both units do one thing at a time, and each queue begins its commands in order."""
     rows = list(zip(commands, timing.starts.tolist(), timing.busy.tolist(), strict=False))
     groups = {"port": (isa.Load, isa.Gather, isa.LoadTable, isa.Store), "drain": (isa.Drain,)}
-    groups["array"] = (isa.Gemm, isa.Mac, isa.Hadamard, isa.Add, isa.Pwl)
+    groups["array"] = (isa.Gemm, isa.Filter, isa.Hadamard, isa.Add, isa.Pwl)
     for kinds in groups.values():
         spans = sorted(
             (start, start + busy) for item, start, busy in rows if isinstance(item, kinds) and busy

@@ -140,7 +140,8 @@ def test_an_operand_wider_than_the_multipliers_streams_in_parts(
     config = replace(CONFIG, data_bits=bits)
     assert time([wide], config).array_cycles == 10 * factor
     counts, small = (2, 3, 5), replace(operand(8192, 5), type=I8)
-    assert time([isa.Mac(operand(0, 5, kind), small, counts, 0)], config).array_cycles == 2 * 3 * 2 * factor
+    image = isa.Filter(0, kind, (64, 4 * kind.bytes), 8192, I8, 4, (2, 1), (2, 3, 4), 0)
+    assert time([image], config).array_cycles == (2 + 1) * 3 * factor
     out = isa.Destination(65536, I16, (64, 10))
     assert time([isa.Pwl(operand(0, 5, kind), 0, counts, out)], config).array_cycles == 12 * factor
     assert time([isa.Add(operand(0, 5, kind), small, 1, 1, 1, counts, out)], config).array_cycles == 12
@@ -154,6 +155,29 @@ def test_the_weights_of_the_next_gemm_fill_behind_the_running_one() -> None:
 def test_sums_are_added_to_without_a_pause() -> None:
     timing = time([gemm(10, 4, 4), gemm(10, 4, 4, accumulate=1)])
     assert spans(timing) == [(4, 14 + RESULT), (14, 24 + RESULT)]
+
+
+def image_filter(kernel: tuple[int, int], counts: tuple[int, int, int], accumulate: int = 0) -> isa.Filter:
+    return isa.Filter(0, I16, (256, 16), 8192, I16, 16, kernel, counts, 0, accumulate)
+
+
+def test_a_filter_streams_its_image_once_for_each_block_of_channels() -> None:
+    timing = time([image_filter((2, 2), (3, 5, 8))])
+    cycles = 2 * (3 + 1) * (5 + 1)  # 8 channels are two blocks
+    assert spans(timing) == [(FILL, FILL + cycles + RESULT)]
+    assert timing.array_cycles == cycles
+
+
+def test_the_taps_of_a_filter_fill_behind_what_streams_before_them() -> None:
+    # of 8 channels each block has 4 taps; the image of one place streams in a cycle, and the next block fills in 4
+    assert time([image_filter((1, 4), (1, 1, 8))]).array_cycles == 4 + 4
+    assert time([image_filter((2, 2), (1, 1, 12))]).array_cycles == 4 + 4 + 4
+    assert time([image_filter((1, 1), (1, 1, 12))]).array_cycles == 1 + 1 + 1
+    timing = time(
+        [image_filter((2, 2), (3, 5, 4)), image_filter((1, 3), (3, 5, 4), accumulate=1), gemm(10, 4, 4, 60)]
+    )
+    first, second = 4 * 6, 3 * 7
+    assert [start for start, _ in spans(timing)] == [4, 4 + first, 4 + first + second]
 
 
 def test_a_drain_waits_for_the_sums_and_leaves_the_array_to_the_next_gemm() -> None:

@@ -23,7 +23,7 @@ STREAMED = isa.Operand(isa.STREAM, I16)
 INTO_STREAM = isa.Destination(isa.STREAM, I16)
 
 GEMM = isa.Gemm(0, I16, 8, 1024, I16, 8, 4, 4, 4, 0)
-MAC = isa.Mac(A, B, COUNTS, 0)
+FILTER = isa.Filter(0, I16, (320, 32), 4096, I16, 32, (3, 3), (4, 8, 16), 0)
 DRAIN = isa.Drain(0, 4, 4, isa.NONE, 2048, isa.Destination(4096, I16, (0, 8)))
 HADAMARD = isa.Hadamard(A, B, 3, 20, COUNTS, PLACE)
 ADD = isa.Add(A, B, 3, 4, 20, COUNTS, PLACE)
@@ -36,7 +36,7 @@ def validate(*commands: isa.Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [GEMM, MAC, DRAIN, HADAMARD, ADD, PWL, GATHER, line(isa.Store, 256, 0, 1024)]
+    "command", [GEMM, FILTER, DRAIN, HADAMARD, ADD, PWL, GATHER, line(isa.Store, 256, 0, 1024)]
 )
 def test_what_the_next_tests_change_is_valid(command: isa.Command) -> None:
     validate(command)
@@ -66,7 +66,7 @@ def test_what_the_next_tests_change_is_valid(command: isa.Command) -> None:
         (replace(DRAIN, destination=isa.Destination(END_OF_SCRATCHPAD, I16, (0, 8))), "'destination' writes"),
         (replace(ADD, a=replace(A, address=END_OF_SCRATCHPAD - 127)), "'a' reads"),
         (replace(ADD, b=replace(A, pitches=(-64, 16))), "'b' reads scratchpad bytes -64 to 63"),
-        (isa.Mac(A, B, COUNTS, CONFIG.accumulator_entries - 63), "'accumulator' writes"),
+        (replace(FILTER, accumulator=CONFIG.accumulator_entries - 511), "'accumulator' writes"),
     ],
 )  # fmt: skip
 def test_an_address_outside_its_memory_is_refused(command: isa.Command, message: str) -> None:
@@ -85,8 +85,16 @@ def test_an_address_outside_its_memory_is_refused(command: isa.Command, message:
         (replace(GEMM, a_rows=3), "its 4 rows of A are no whole groups of 3"),
         (replace(GEMM, a_run=3), "its 4 columns of A are no whole runs of 3"),
         (replace(GEMM, a_run=2, a_run_pitch=6), "'a_run_pitch' is 6, but runs of 4 bytes .* multiple of 512"),
-        (replace(MAC, a=replace(A, type=I32), b=replace(B, type=I32)), "both factors are i32"),
-        (replace(MAC, a=STREAMED), "'a' is the stream; it must lie in the scratchpad"),
+        (replace(FILTER, counts=(4, 0, 16)), "an extent is 0"),
+        (replace(FILTER, kernel=(0, 3)), "an extent is 0"),
+        (replace(FILTER, kernel=(1, 17)), "it has 17 taps; a column of the array has cells for 16"),
+        (replace(FILTER, kernel=(4, 3)), "its taps have 4 rows; 2 delay lines stand between 3"),
+        (replace(FILTER, counts=(4, 34, 1)), "its sums have 34 columns; a delay line of 32 entries allows 33"),
+        (replace(FILTER, counts=(2**31, 1, 1), a_pitches=(0, 0)), r"it has more than 2\^31 elements"),
+        (replace(FILTER, a_type=I64), "'a' is i64"),
+        (replace(FILTER, b_type=I32), "'b' is wide"),
+        (replace(FILTER, accumulate=2), "'accumulate' is 2"),
+        (replace(HADAMARD, a=replace(A, type=I32), b=replace(B, type=I32)), "both factors are i32"),
         (replace(HADAMARD, b=STREAMED), "'b' is the stream"),
         (replace(HADAMARD, shift=16), "its shift is 16; it must be 17 to 62"),
         (replace(HADAMARD, shift=63), "its shift is 63"),

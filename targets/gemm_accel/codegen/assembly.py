@@ -197,22 +197,40 @@ class Assembly:
         )
         self._add(command, [a.access(m, k), b.access(k, n)])
 
-    def mac(
-        self, a: Placed, b: Placed, counts: tuple[int, int, int], accumulator: int, accumulate: bool
+    def filter(
+        self,
+        a: Placed,
+        b: Placed,
+        kernel: tuple[int, int],
+        counts: tuple[int, int, int],
+        accumulator: int,
+        accumulate: bool,
     ) -> None:
-        """accumulator = or += a ∘ b; the strides of an operand are those from outer to outer and from row
-        to row."""
-        first, second = (
-            isa.Operand(
-                each.address,
-                isa.element_type(each.dtype),
-                (each.strides[0], each.strides[1]),
-                BYTES[each.dtype],
-            )
-            for each in (a, b)
+        """accumulator[rows, columns, channels] = or += `a` filtered by the taps of `b`, channel by channel; the strides of
+        `a` are those from row to row and from column to column, the first of `b` that from tap to tap."""
+        a_type, b_type = isa.element_type(a.dtype), isa.element_type(b.dtype)
+        pitches = (a.strides[0], a.strides[1])
+        command = isa.Filter(
+            a.address,
+            a_type,
+            pitches,
+            b.address,
+            b_type,
+            b.strides[0],
+            kernel,
+            counts,
+            accumulator,
+            int(accumulate),
         )
-        accesses = [operand_access(first, counts), operand_access(second, counts)]
-        self._add(isa.Mac(first, second, counts, accumulator, int(accumulate)), accesses)
+        rows, columns, channels = counts
+        seen = isa.Operand(a.address, a_type, pitches, a_type.bytes)
+        taps = isa.Operand(b.address, b_type, (0, b.strides[0]), b_type.bytes)
+        image = (rows + kernel[0] - 1, columns + kernel[1] - 1, channels)
+        accesses = [
+            operand_access(seen, image),
+            operand_access(taps, (1, kernel[0] * kernel[1], channels)),
+        ]
+        self._add(command, accesses)
 
     def drain(
         self,

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.bands import Band, stays_in_band
 from targets.gemm_accel.codegen.buffers import Buffer, Place
-from targets.gemm_accel.codegen.depthwise_block_choice import BlockMapping
-from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping as DepthwiseMapping
+from targets.gemm_accel.codegen.depthwise_patches import Shape
 from targets.gemm_accel.codegen.gemm import banded_bytes, gemm_bands
 from targets.gemm_accel.codegen.kernels import Kernel, buffers_read
 from targets.gemm_accel.codegen.nodes import Copy, Gemm
@@ -43,7 +42,7 @@ class Chain:
     passed: frozenset[Buffer] = frozenset()
     stored: frozenset[Buffer] = frozenset()
     shared: frozenset[Buffer] = frozenset()
-    separable: tuple[Separable, DepthwiseMapping | BlockMapping] | None = None
+    separable: tuple[Separable, Shape] | None = None
 
     @property
     def resident(self) -> frozenset[Buffer]:

@@ -1,10 +1,9 @@
-"""What both mappings of a depthwise convolution share: tiles of its output and the patches of input they see.
+"""Tiles of a depthwise convolution's output and the patches of its input they see.
 
 A tile is [image, rows, columns, channels] of the output. Its patch, halo and padding included, is loaded once.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,38 +11,27 @@ from functools import lru_cache
 from targets.gemm_accel.codegen.assembly import Assembly
 from targets.gemm_accel.codegen.kernels import depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
-from targets.gemm_accel.codegen.scratchpad import Slots, aligned
-from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of
-from targets.gemm_accel.codegen.tiling import SCALE_BYTES, TRANSFER_CYCLES
+from targets.gemm_accel.codegen.scratchpad import Slots
+from targets.gemm_accel.codegen.tiles import Placed, balanced, counts_of, dense_strides
+from targets.gemm_accel.codegen.tiling import TRANSFER_CYCLES
 from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import View, bounded, permuted
 from targets.gemm_accel.config import AcceleratorConfig
 
 Shape = tuple[int, int, int, int]
-LAG = 6
-"""How many channels' or blocks' sums wait to be drained: the array must not wait for a drain that waits for its sums, nor
-for the drain of a patch in front of it."""
-Pending = deque[tuple[int, Callable[[], None]]]
-"""What is still to be emitted, each with the number of its tile."""
 Produce = Callable[[Sequence[Range], Placed], None]
 """Puts a patch, ranges of the padded input, into its place in the scratchpad."""
 
 
 @dataclass(frozen=True)
 class Patches:
-    """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its
-    patches. A row of a patch takes `row_pixels` pixels, or only what it has where that is 0. A patch is loaded, or made by
-    `produce` where that is given. It is what whole blocks of so many rows and columns of outputs see, or `places` along an
-    axis where these are given; a pixel has room for `pixel_channels`, or only for those it has."""
+    """The padded input of a depthwise convolution as [batch, height, width, channels], and the slots of its patches. A patch
+    is loaded, or made by `produce` where that is given."""
 
     operation: Depthwise
     view: View
     slots: Slots
-    row_pixels: int = 0
     produce: Produce | None = None
-    block: tuple[int, int] = (1, 1)
-    places: tuple[Range | None, Range | None] = (None, None)
-    pixel_channels: int = 0
 
     def ranges(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         """The part of the padded input that a tile's patch is."""
@@ -51,21 +39,15 @@ class Patches:
         return image, self._inputs(0, rows), self._inputs(1, columns), channels
 
     def _inputs(self, axis: int, outputs: Range) -> Range:
-        """The rows or columns of the padded input that some outputs' blocks see."""
-        if (places := self.places[axis]) is not None:
-            return places
-        size, stride = self.block[axis], self.operation.window.strides[axis]
-        whole = -(-(outputs[1] - outputs[0]) // size) * size
-        return outputs[0] * stride, outputs[0] * stride + span(self.operation, axis, whole)
+        """The rows or columns of the padded input that some outputs see."""
+        first = outputs[0] * self.operation.window.strides[axis]
+        return first, first + span(self.operation, axis, outputs[1] - outputs[0])
 
     def place(self, assembly: Assembly, ranges: Sequence[Range]) -> Placed:
         """The patch of a tile in the scratchpad, brought there unless it is there."""
         patch = self.ranges(ranges)
-        element = self.view.buffer.element_bytes
-        _, _, width, count = counts_of(patch)
-        width, count = max(width, self.row_pixels), max(count, self.pixel_channels)
         address, present = self.slots.place(patch)
-        strides = (0, width * count * element, count * element, element)
+        strides = dense_strides(counts_of(patch), self.view.buffer.element_bytes)
         placed = Placed(address, self.view.buffer.dtype, strides)
         if not present and self.produce is not None:
             self.produce(patch, placed)
@@ -105,9 +87,10 @@ def candidates(operation: Depthwise, config: AcceleratorConfig) -> Iterator[Shap
     run = max(config.dram_bytes_per_cycle // operation.x.buffer.element_bytes, 1)
     blocks = {run, *(config.columns * count for count in (1, 2, 3, 4, 6, 8, 12, 16, 32, 64))}
     counts = {min(channels, count) for count in blocks} | {1, channels}
+    widths = {balanced(width, -(-width // pieces)) for pieces in (1, 2, 3, 4, 8, 16, width)}
+    widths.add(balanced(width, config.delay_entries + 1))
     for channel_count in sorted(count for count in counts if count <= entries):
-        for pieces in (1, 2, 3, 4, 8, 16, width):
-            columns = balanced(width, -(-width // pieces))
+        for columns in sorted(widths):
             most = entries // (channel_count * columns)
             for rows in {
                 balanced(height, count) for count in (1, 2, 4, 8, 16, most, most // 2) if 0 < count <= most
@@ -119,12 +102,6 @@ def tile_count(operation: Depthwise, tile: Shape) -> int:
     """The number of tiles of the whole output."""
     shape = depthwise_shape(operation)
     return math.prod(math.ceil(extent / step) for extent, step in zip(shape, tile, strict=True))
-
-
-def constant_bytes(operation: Depthwise, weights: int, tile: Shape) -> int:
-    """Scratchpad bytes of two places for `weights` elements a channel and for the scales of a tile."""
-    weight_bytes = operation.weights.dtype.itemsize * weights * tile[3]
-    return 2 * (aligned(weight_bytes) + aligned(tile[3] * SCALE_BYTES))
 
 
 def transfer_cycles(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> tuple[float, float]:

@@ -6,38 +6,27 @@ from dataclasses import dataclass
 
 from targets.gemm_accel.codegen.beats import beats_per_element
 from targets.gemm_accel.codegen.buffers import Buffer
-from targets.gemm_accel.codegen.depthwise import choose_depthwise
-from targets.gemm_accel.codegen.depthwise_block_choice import (
-    BlockMapping,
-    block_bytes,
-    block_cycles,
-    block_mappings,
-    padded_for_blocks,
-    promising_blocks,
-)
+from targets.gemm_accel.codegen.depthwise import best_tile, choose_depthwise, drain_cycles, tile_cycles
 from targets.gemm_accel.codegen.depthwise_patches import Shape, patch_extents, tile_count, transfer_cycles
-from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, best_mapping
 from targets.gemm_accel.codegen.gemm import gemm_cycles
 from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Depthwise, Gemm
 from targets.gemm_accel.codegen.scratchpad import aligned
 from targets.gemm_accel.codegen.separable import Separable, gemm_of, separables, stored_views
 from targets.gemm_accel.codegen.steps import Needs, needs_of
-from targets.gemm_accel.codegen.tiles import repeated_axes
 from targets.gemm_accel.codegen.tiling import COMMAND_CYCLES, SCALE_BYTES, pass_cycles
-from targets.gemm_accel.codegen.views import View
 from targets.gemm_accel.config import AcceleratorConfig
 
 
 def separable_of(
     kernels: Sequence[Kernel], is_passed: Callable[[Buffer], bool], config: AcceleratorConfig, space: int
-) -> tuple[Separable, Mapping | BlockMapping] | None:
+) -> tuple[Separable, Shape] | None:
     """What of the first kernels is faster together than one after the other in `space` bytes each; None where nothing is.
 
     `is_passed` says of a buffer whether one kernel alone writes it and one alone reads it.
     """
     alone: dict[Kernel, float] = {}
-    best: tuple[float, Separable, Mapping | BlockMapping] | None = None
+    best: tuple[float, Separable, Shape] | None = None
     for separable in separables(kernels, is_passed):
         chosen = _Estimate(separable, config).best()
         if chosen is None:
@@ -108,12 +97,6 @@ class _Product:
         return aligned(self.depth * columns * self.b_bytes) + aligned(columns * SCALE_BYTES)
 
 
-def _can_lie_in_blocks(view: View) -> bool:
-    """Whether a view [batch, rows, columns, channels] is the same for all pixels, or has elements of its own for each."""
-    _, rows, columns, _ = repeated_axes(view)
-    return rows == columns
-
-
 def _product(kernel: Kernel, shape: Kernel, passed: frozenset[Buffer]) -> _Product:
     gemm = gemm_of(kernel)
     _, depth, columns = gemm.b.shape
@@ -139,36 +122,10 @@ class _Estimate:
             moved = [*separable.behind.views(), *stored_views(separable.behind)]
             self._store_beats = sum(beats_per_element(view, width) for view in moved)
 
-    def best(self) -> tuple[float, Mapping | BlockMapping] | None:
-        """The fewest cycles, and the mapping of the depthwise convolution that takes them; None when no tile fits."""
+    def best(self) -> tuple[float, Shape] | None:
+        """The fewest cycles, and the tile that takes them; None when no tile fits."""
         config = self._config
-        rows = best_mapping(self._operation, config, self._bytes, config.scratchpad_bytes, self._row_cycles)
-        blocks = self._best_blocks()
-        if rows is None or blocks is None:
-            return rows or blocks
-        return rows if rows[0] <= blocks[0] else blocks
-
-    def _best_blocks(self) -> tuple[float, BlockMapping] | None:
-        """The fewest cycles with blocks of outputs, where operands of the steps can lie in blocks, too."""
-        operation, config, behind = self._operation, self._config, self._separable.behind_image
-        views = [] if behind is None else behind.views()
-        if self._separable.depthwise.views() or not all(_can_lie_in_blocks(view) for view in views):
-            return None
-        best: tuple[float, BlockMapping] | None = None
-        for rows, columns in promising_blocks(operation, config):
-            if padded_for_blocks(operation, rows, columns) is None:
-                continue
-            for mapping in block_mappings(operation, rows, columns, config):
-                if self._channels % mapping.tile[3]:
-                    continue  # what makes patches knows pixels of the channels that a tile has
-                array = block_cycles(operation, mapping.depth, mapping.blocks, config)
-                drain = mapping.blocks * math.ceil(mapping.outputs / config.columns)
-                cycles = self._cycles(mapping.tile, array, drain)
-                if cycles >= (math.inf if best is None else best[0]):
-                    continue
-                if block_bytes(operation, mapping) + self._bytes(mapping.tile) <= config.scratchpad_bytes:
-                    best = (cycles, mapping)
-        return best
+        return best_tile(self._operation, config, self._bytes, config.scratchpad_bytes, self._cycles)
 
     def _bytes(self, tile: Shape) -> int:
         """The scratchpad for all but the patch, the weights and the scales of the depthwise convolution."""
@@ -184,23 +141,19 @@ class _Estimate:
             total += behind.constant_bytes(behind.columns) + behind.needs.bytes((*tile[:3], behind.columns))
         return total
 
-    def _row_cycles(self, tile: Shape, channel_cycles: float) -> float:
-        """As `_cycles`, where the sums of a channel lie row by row."""
-        return self._cycles(tile, channel_cycles, tile[1] * math.ceil(tile[2] / self._config.columns))
-
-    def _cycles(self, tile: Shape, channel_cycles: float, channel_drains: int) -> float:
+    def _cycles(self, tile: Shape) -> float:
         """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load and the
-        last one's store add; infinite where there are too few accumulators. Given are the cycles that a channel of the
-        depthwise convolution takes of the array and of the drain unit."""
+        last one's store add; infinite where there are too few accumulators."""
         if sums_of(self._separable, tile, self._config) is None:
             return math.inf
         (_, rows, columns, block), config, channels = tile, self._config, self._channels
         tiles = tile_count(self._operation, (1, rows, columns, channels))
         blocks = math.ceil(channels / block)
-        array = channels * channel_cycles + COMMAND_CYCLES * blocks
-        drain = channels * channel_drains
+        array = blocks * (tile_cycles(self._operation, tile, config) + COMMAND_CYCLES)
+        drain = blocks * drain_cycles(tile, config)
         load, store = (cycles * blocks for cycles in transfer_cycles(self._operation, tile, config))
-        weights = channels * (self._operation.window.kernel[0] + SCALE_BYTES / config.dram_bytes_per_cycle)
+        each = self._operation.weights.nbytes / channels + SCALE_BYTES
+        weights = channels * each / config.dram_bytes_per_cycle
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
             array += blocks * before.array_cycles(pixels, block, config)

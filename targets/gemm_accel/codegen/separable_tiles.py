@@ -6,8 +6,7 @@ which follows when the tile has all channels.
 """
 
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,10 +14,8 @@ import numpy as np
 
 from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.buffers import BYTES
-from targets.gemm_accel.codegen.depthwise_block_choice import BlockMapping
-from targets.gemm_accel.codegen.depthwise_blocks import BlockTiles, emit_block_tile, prepare_block_tiles
-from targets.gemm_accel.codegen.depthwise_patches import Patches, Pending, Shape
-from targets.gemm_accel.codegen.depthwise_toeplitz import Mapping, Tiles, emit_tile, prepare_tiles
+from targets.gemm_accel.codegen.depthwise import emit_drain, emit_filters, prepare_tiles
+from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
@@ -30,7 +27,6 @@ from targets.gemm_accel.codegen.tiles import (
     Placed,
     balanced,
     counts_of,
-    dense_layout,
     dense_strides,
     ranges_of,
 )
@@ -42,50 +38,39 @@ LEAST_SHIFT = 17
 """Of a drain."""
 
 
-def emit_separable(
-    assembly: Assembly, separable: Separable, mapping: Mapping | BlockMapping, scratchpad: Scratchpad
-) -> None:
+def emit_separable(assembly: Assembly, separable: Separable, tile: Shape, scratchpad: Scratchpad) -> None:
     """The commands of all kernels."""
     operation, passed = separable.operation, separable.passed
-    sums = sums_of(separable, mapping.tile, assembly.config)
+    sums = sums_of(separable, tile, assembly.config)
     assert sums is not None, "a tile was chosen whose sums do not fit"
-    before = (
-        None if separable.before is None else _Before(assembly, separable, mapping.tile, sums, scratchpad)
-    )
-    behind = None if separable.behind is None else _Behind(assembly, separable, mapping, sums, scratchpad)
+    before = None if separable.before is None else _Before(assembly, separable, tile, sums, scratchpad)
+    behind = None if separable.behind is None else _Behind(assembly, separable, tile, sums, scratchpad)
     produce = None if before is None else before.produce
     needs = needs_of(separable.depthwise, passed if behind else frozenset())
-    tiles: Tiles | BlockTiles
-    if isinstance(mapping, BlockMapping):
-        tiles = prepare_block_tiles(needs, operation, scratchpad, mapping, sums.depthwise, produce)
-        emit = partial(emit_block_tile, assembly, tiles)
-    else:
-        tiles = prepare_tiles(needs, operation, scratchpad, mapping, sums.depthwise, produce)
-        emit = partial(emit_tile, assembly, tiles)
-    order = list(ranges_of(depthwise_shape(operation), mapping.tile))
-    pending: Pending = deque()
+    tiles = prepare_tiles(assembly.config, needs, operation, scratchpad, tile, sums.depthwise, produce)
+    order = list(ranges_of(depthwise_shape(operation), tile))
+    late: Callable[[], None] | None = None
     for number, ranges in enumerate(order):
-        # the tile before the last has the places that this one takes
-        while pending and pending[0][0] < number - 1:
-            pending.popleft()[1]()
         if before is not None:
-            # the drain unit would come to them only behind the patch's own drains
-            while pending:
-                pending.popleft()[1]()
             # one patch ahead, so that the array need not wait for what the last drain still writes
             for near in order[number : number + 2]:
                 tiles.patches.place(assembly, near)
             if ranges[3][0] == 0:
                 following = (each for each in order[number:] if each[:3] != ranges[:3])
                 before.prefetch(tiles.patches, next(following, None))
+        emit_filters(assembly, tiles, ranges, number)
+        if late is not None:
+            # while the array filters what comes next, the last drain has left the tile whole
+            late()
+            late = None
         if behind is None:
-            emit(ranges, number, pending)
+            emit_drain(assembly, tiles, ranges, number)
             continue
         address = behind.place(ranges)
-        emit(ranges, number, pending, behind.channels_at(address, ranges))
+        emit_drain(assembly, tiles, ranges, number, behind.channels_at(address, ranges))
         if ranges[3][1] == operation.weights.shape[1]:
-            pending.append((number, partial(behind.emit, ranges, address)))
-    for _, late in pending:
+            late = partial(behind.emit, ranges, address)
+    if late is not None:
         late()
 
 
@@ -242,14 +227,13 @@ class _Behind:
         self,
         assembly: Assembly,
         separable: Separable,
-        mapping: Mapping | BlockMapping,
+        tile: Shape,
         sums: Sums,
         scratchpad: Scratchpad,
     ) -> None:
-        kernel, tile = separable.behind_image, mapping.tile
+        kernel = separable.behind_image
         assert kernel is not None, "a separable convolution without a product behind"
         self._assembly, self._kernel, self._sums = assembly, kernel, sums
-        self._blocks = mapping if isinstance(mapping, BlockMapping) else None
         self._gemm = gemm_of(kernel)
         (self._value,) = separable.depthwise.stores
         _, channels, outputs = self._gemm.b.shape
@@ -276,24 +260,17 @@ class _Behind:
         """The product of a tile, drained through the steps and stored."""
         assembly, kernel, (_, channels, outputs) = self._assembly, self._kernel, self._gemm.b.shape
         part = (*ranges[:3], (0, outputs))
-        sums, blocks = self._sums.behind[self._turn % 2], self._blocks
+        sums = self._sums.behind[self._turn % 2]
         _, rows, columns, _ = counts_of(part)
         self._turn += 1
         assembly.layer = kernel.layer
         weights, scale = self._place_weights(), self._place_scale()
         a = Matrix(address, self._gemm.a.buffer.dtype, channels * self._gemm.a.buffer.element_bytes)
-        pixels = rows * columns if blocks is None else blocks.blocks_of(rows, columns) * blocks.outputs
-        assembly.gemm(a, weights, pixels, channels, outputs, sums, accumulate=False)
-        layout = dense_layout if blocks is None else blocks.layout
-        views = self._places.load_views(assembly, part, layout=layout)
-        values = self._places.place_values(part, layout=layout)
+        assembly.gemm(a, weights, rows * columns, channels, outputs, sums, accumulate=False)
+        views, values = self._places.load_views(assembly, part), self._places.place_values(part)
         assembly.layer = kernel.layer
-        assembly.drain(sums, pixels, outputs, scale, kernel.nodes[0].dtype, values.get(0))
-        if blocks is None:
-            run_steps(assembly, self._places, counts_of(part), values, views)
-        else:
-            flat = {value: _pixel_by_pixel(placed) for value, placed in values.items()}
-            run_steps(assembly, self._places, (pixels, outputs), flat, [*map(_pixel_by_pixel, views)])
+        assembly.drain(sums, rows * columns, outputs, scale, kernel.nodes[0].dtype, values.get(0))
+        run_steps(assembly, self._places, counts_of(part), values, views)
         store_values(assembly, kernel, part, values)
 
     def _place_weights(self) -> Matrix:
@@ -309,11 +286,6 @@ class _Behind:
         if not present:
             _load_scale(self._assembly, self._gemm, (0, self._gemm.b.shape[2]), address)
         return address
-
-
-def _pixel_by_pixel(placed: Placed) -> Placed:
-    """A tile in blocks as [pixels, channels], in the order in which pixels lie there."""
-    return Placed(placed.address, placed.dtype, placed.strides[2:])
 
 
 def _load_scale(assembly: Assembly, gemm: Gemm, columns: Range, address: int) -> None:

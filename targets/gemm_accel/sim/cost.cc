@@ -98,7 +98,16 @@ struct ComputeCyclesOf {
   }
   int64_t streamed_rows(const isa::Gemm& gemm) const { return gemm.m * passes(gemm.a_type) * passes(gemm.b_type); }
   int64_t first_block(const isa::Gemm& gemm) const { return std::min<int64_t>(gemm.k, machine.rows); }
-  int64_t operator()(const isa::Mac& mac) const { return lines(mac.counts) * passes(mac.a.type) * passes(mac.b.type); }
+  int64_t operator()(const isa::Filter& filter) const {
+    const int64_t blocks = ceil_divide(filter.counts[2], machine.columns), streamed = streamed_rows(filter);
+    return (blocks - 1) * std::max(streamed, first_block(filter)) + streamed;
+  }
+  int64_t streamed_rows(const isa::Filter& filter) const {
+    const int64_t rows = int64_t{filter.counts[0]} + filter.kernel[0] - 1;
+    const int64_t columns = int64_t{filter.counts[1]} + filter.kernel[1] - 1;
+    return rows * columns * passes(filter.a_type) * passes(filter.b_type);
+  }
+  int64_t first_block(const isa::Filter& filter) const { return int64_t{filter.kernel[0]} * filter.kernel[1]; }
   int64_t operator()(const isa::Drain& drain) const { return lines({1, drain.rows, drain.columns}); }
   int64_t operator()(const isa::Hadamard& command) const {
     return lines(command.counts) * passes(command.a.type) * passes(command.b.type);
@@ -123,10 +132,12 @@ int64_t compute_cycles(const isa::Command& command, const isa::Machine& machine)
 }
 
 WeightsCost weights_cost(const isa::Command& command, const isa::Machine& machine) {
-  const auto* gemm = std::get_if<isa::Gemm>(&command);
-  if (gemm == nullptr) return {};
   const ComputeCyclesOf cost{machine};
-  return {cost.first_block(*gemm), cost.streamed_rows(*gemm)};
+  if (const auto* gemm = std::get_if<isa::Gemm>(&command)) return {cost.first_block(*gemm), cost.streamed_rows(*gemm)};
+  if (const auto* filter = std::get_if<isa::Filter>(&command)) {
+    return {cost.first_block(*filter), cost.streamed_rows(*filter)};
+  }
+  return {};
 }
 
 }  // namespace nmc

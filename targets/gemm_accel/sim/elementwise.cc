@@ -1,4 +1,4 @@
-// MAC, DRAIN, HADAMARD, ADD and PWL.
+// DRAIN, HADAMARD, ADD and PWL.
 #include <algorithm>
 #include <cstring>
 
@@ -6,17 +6,11 @@
 #include "fixed_point.h"
 #include "piece_arithmetic.h"
 #include "rows.h"
-#include "state.h"
+#include "sums.h"
 
 namespace nmc {
 
 namespace {
-
-void check_sum(int64_t sum, const char* command) {
-  if (sum >= kAccumulatorLimit || sum <= -kAccumulatorLimit) {
-    fail(command, " reaches a sum of ", sum, ", beyond the 48 bits of an accumulator");
-  }
-}
 
 // Reads both factors of each piece and hands them to `use(piece, a, b)`.
 template <size_t N, typename Use>
@@ -83,20 +77,6 @@ void evaluate_stream(const Table& table, const Extents& extents, const Access& d
 }
 
 }  // namespace
-
-void execute(const isa::Mac& command, State& state) {
-  std::array<Access, 2> accesses{access_of(command.a), access_of(command.b)};
-  const Extents extents = joined(extents_of(command.counts), accesses);
-  with_pairs(state, extents, accesses, [&](const Piece& piece, const int64_t* a, const int64_t* b) {
-    int64_t* sums = state.accumulators.data() + (command.accumulator + piece.position);
-    int64_t largest = 0;
-    for (int64_t i = 0; i < piece.count; ++i) {
-      sums[i] = (command.accumulate ? sums[i] : 0) + a[i] * b[i];
-      largest = std::max(largest, sums[i] < 0 ? -sums[i] : sums[i]);
-    }
-    check_sum(largest, command.mnemonic);
-  });
-}
 
 void execute(const isa::Drain& command, State& state) {
   std::array<Access, 1> destination{access_of(command.destination)};

@@ -138,10 +138,18 @@ class Collector {
     sums(true, gemm.accumulator, int64_t{gemm.m} * gemm.n);
   }
 
-  void operator()(const isa::Mac& mac) {
-    read("a", mac.a, mac.counts);
-    read("b", mac.b, mac.counts);
-    sums(true, mac.accumulator, elements(mac.counts));
+  void operator()(const isa::Filter& filter) {
+    const int64_t a_bytes = bytes_of(filter.a_type), b_bytes = bytes_of(filter.b_type);
+    const auto [rows, columns, channels] = filter.counts;
+    accesses.push_back(strided(Memory::kScratchpad, false, "a", filter.a,
+                               {{int64_t{rows} + filter.kernel[0] - 1, filter.a_pitches[0]},
+                                {int64_t{columns} + filter.kernel[1] - 1, filter.a_pitches[1]},
+                                {channels, a_bytes}},
+                               a_bytes));
+    accesses.push_back(strided(Memory::kScratchpad, false, "b", filter.b,
+                               {{int64_t{filter.kernel[0]} * filter.kernel[1], filter.b_pitch}, {channels, b_bytes}},
+                               b_bytes));
+    sums(true, filter.accumulator, int64_t{rows} * columns * channels);
   }
 
   void operator()(const isa::Drain& drain) {
@@ -176,8 +184,6 @@ class Collector {
 
  private:
   using Counts = std::array<uint32_t, 3>;
-
-  static int64_t elements(const Counts& counts) { return int64_t{counts[0]} * counts[1] * counts[2]; }
 
   void read(const char* name, const isa::Operand& operand, const Counts& counts) {
     if (operand.address == isa::kStream) return;

@@ -5,10 +5,9 @@
 #include <cstring>
 #include <vector>
 
-#include "errors.h"
 #include "narrow_products.h"
 #include "run_copy.h"
-#include "state.h"
+#include "sums.h"
 
 namespace nmc {
 
@@ -107,15 +106,6 @@ void add_product(const double* a, const double* b, int64_t m, int64_t depth, int
   }
 }
 
-void check_sums(const int64_t* sums, int64_t count) {
-  const auto [least, greatest] = std::minmax_element(sums, sums + count);
-  for (const int64_t sum : {*least, *greatest}) {
-    if (sum >= kAccumulatorLimit || sum <= -kAccumulatorLimit) {
-      fail("GEMM reaches a sum of ", sum, ", beyond the 48 bits of an accumulator");
-    }
-  }
-}
-
 int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // sums[m, n] += a[m, k]·b[k, n] in double precision.
@@ -128,7 +118,7 @@ void add_wide_product(const Source& a, const Source& b, int64_t m, int64_t k, in
     pack<kRows>(a.from(first), m, depth, left.data());
     pack<kColumns>(b.from(first), n, depth, right.data());
     add_product(left.data(), right.data(), m, depth, n, sums);
-    check_sums(sums, m * n);
+    check_sums(sums, m * n, isa::Gemm::mnemonic);
   }
 }
 
@@ -138,7 +128,7 @@ void add_narrow_product(const Source& a, const Lines& b, int64_t m, int64_t k, i
   for (int64_t first = 0; first < k; first += kNarrowDepth) {
     const int64_t depth = std::min(kNarrowDepth, k - first);
     if (!narrow_product(a.from(first), b.from(first), m, depth, n, accumulate || first > 0, sums)) {
-      check_sums(sums, m * n);
+      check_sums(sums, m * n, isa::Gemm::mnemonic);
     }
   }
 }

@@ -11,7 +11,7 @@
 namespace nmc::isa {
 
 constexpr char kMagic[] = "NMCPROG";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr uint32_t kNone = 0xFFFFFFFF;
 constexpr uint32_t kStream = 0xFFFFFFFE;
 
@@ -32,6 +32,8 @@ struct Machine {
   int64_t outstanding_transfers = 0;
   int64_t semaphores = 0;
   int64_t data_bits = 0;
+  int64_t delay_lines = 0;
+  int64_t delay_entries = 0;
 
   void read(ByteReader& reader) {
     rows = reader.integer<int64_t>();
@@ -45,6 +47,8 @@ struct Machine {
     outstanding_transfers = reader.integer<int64_t>();
     semaphores = reader.integer<int64_t>();
     data_bits = reader.integer<int64_t>();
+    delay_lines = reader.integer<int64_t>();
+    delay_entries = reader.integer<int64_t>();
   }
 };
 
@@ -219,19 +223,29 @@ struct Gemm {
   }
 };
 
-struct Mac {
+struct Filter {
   static constexpr uint8_t opcode = 6;
-  static constexpr const char* mnemonic = "MAC";
+  static constexpr const char* mnemonic = "FILTER";
   static constexpr Queue queue = Queue::kCompute;
-  Operand a{};
-  Operand b{};
+  uint32_t a{};
+  Type a_type{};
+  std::array<int32_t, 2> a_pitches{};
+  uint32_t b{};
+  Type b_type{};
+  int32_t b_pitch{};
+  std::array<uint32_t, 2> kernel{};
   std::array<uint32_t, 3> counts{};
   uint32_t accumulator{};
   uint8_t accumulate{};
 
   void read([[maybe_unused]] ByteReader& reader) {
-    a.read(reader);
-    b.read(reader);
+    a = reader.integer<uint32_t>();
+    a_type = reader.enumeration<Type>(kTypes, "a_type");
+    for (auto& value : a_pitches) value = reader.integer<int32_t>();
+    b = reader.integer<uint32_t>();
+    b_type = reader.enumeration<Type>(kTypes, "b_type");
+    b_pitch = reader.integer<int32_t>();
+    for (auto& value : kernel) value = reader.integer<uint32_t>();
     for (auto& value : counts) value = reader.integer<uint32_t>();
     accumulator = reader.integer<uint32_t>();
     accumulate = reader.integer<uint8_t>();
@@ -353,7 +367,7 @@ struct End {
   void read([[maybe_unused]] ByteReader& reader) {}
 };
 
-using Command = std::variant<Load, Gather, LoadTable, Store, Gemm, Mac, Drain, Hadamard, Add, Pwl, Signal, Wait, End>;
+using Command = std::variant<Load, Gather, LoadTable, Store, Gemm, Filter, Drain, Hadamard, Add, Pwl, Signal, Wait, End>;
 
 inline Command read_command(ByteReader& reader) {
   const auto read = [&reader](auto command) -> Command {
@@ -368,7 +382,7 @@ inline Command read_command(ByteReader& reader) {
     case LoadTable::opcode: return read(LoadTable{});
     case Store::opcode: return read(Store{});
     case Gemm::opcode: return read(Gemm{});
-    case Mac::opcode: return read(Mac{});
+    case Filter::opcode: return read(Filter{});
     case Drain::opcode: return read(Drain{});
     case Hadamard::opcode: return read(Hadamard{});
     case Add::opcode: return read(Add{});

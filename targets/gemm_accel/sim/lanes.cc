@@ -41,7 +41,9 @@ struct WorkOf {
     return 64 + sums + sums * gemm.k / 16;
   }
   int64_t operator()(const isa::Drain& drain) const { return 64 + 4 * int64_t{drain.rows} * drain.columns; }
-  int64_t operator()(const isa::Mac& mac) const { return 64 + 3 * product(mac.counts); }
+  int64_t operator()(const isa::Filter& filter) const {
+    return 64 + (2 + int64_t{filter.kernel[0]} * filter.kernel[1] / 4) * product(filter.counts);
+  }
   int64_t operator()(const isa::Hadamard& hadamard) const { return 64 + 3 * product(hadamard.counts); }
   int64_t operator()(const isa::Add& add) const { return 64 + 3 * product(add.counts); }
   int64_t operator()(const isa::Pwl& pwl) const { return 64 + 4 * product(pwl.counts); }
@@ -61,7 +63,7 @@ bool executes(const isa::Command& command) {
 // Whether a command reads sums that an earlier one left.
 struct TakesSums {
   bool operator()(const isa::Gemm& gemm) const { return gemm.accumulate; }
-  bool operator()(const isa::Mac& mac) const { return mac.accumulate; }
+  bool operator()(const isa::Filter& filter) const { return filter.accumulate; }
   bool operator()(const isa::Drain&) const { return true; }
   template <typename Other>
   bool operator()(const Other&) const {

@@ -52,8 +52,10 @@ void check_machine(const isa::Machine& machine) {
       fail("the program is for an accelerator that cannot be: one of its sizes is ", number);
     }
   }
-  if (machine.dram_latency_cycles < 0 || machine.dram_latency_cycles > kMaximumMachineNumber) {
-    fail("the program is for an accelerator with a DRAM latency of ", machine.dram_latency_cycles, " cycles");
+  for (const int64_t number : {machine.dram_latency_cycles, machine.delay_lines, machine.delay_entries}) {
+    if (number < 0 || number > kMaximumMachineNumber) {
+      fail("the program is for an accelerator that cannot be: its DRAM latency or a number of its delay lines is ", number);
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "errors.h"
 #include "footprint.h"
+#include "state.h"
 
 namespace nmc {
 
@@ -16,8 +17,8 @@ constexpr int64_t kMostDram = int64_t{1} << 41;
 constexpr int64_t kDepthLimit = int64_t{1} << 16;  // 2^16 products of 46 bits stay below 2^63
 constexpr int32_t kAddMultiplierLimit = 1 << 30;
 
-template <size_t N>
-void check_counts(const std::array<uint32_t, N>& counts) {
+template <typename Count, size_t N>
+void check_counts(const std::array<Count, N>& counts) {
   int64_t elements = 1;
   for (const int64_t count : counts) {
     if (count == 0) fail("an extent is 0");
@@ -41,6 +42,11 @@ void check_value(const char* name, const isa::Operand& operand) {
 void check_resident(const char* name, const isa::Operand& operand) {
   check_value(name, operand);
   if (operand.address == isa::kStream) fail("'", name, "' is the stream; it must lie in the scratchpad");
+}
+
+void check_factor_types(isa::Type a, isa::Type b) {
+  if (a == isa::Type::kI64) fail("'a' is i64; it must be i8, i16 or i32");
+  if (b > isa::Type::kI16) fail("'b' is wide; it must be i8 or i16");
 }
 
 void check_factors(const isa::Operand& a, const isa::Operand& b) {
@@ -80,8 +86,7 @@ struct Rules {
     check_counts(std::array<uint32_t, 3>{gemm.m, gemm.k, 1});
     check_counts(std::array<uint32_t, 3>{gemm.k, gemm.n, 1});
     if (gemm.k > kDepthLimit) fail("k is ", gemm.k, "; it must be at most ", kDepthLimit);
-    if (gemm.a_type == isa::Type::kI64) fail("'a' is i64; it must be i8, i16 or i32");
-    if (gemm.b_type > isa::Type::kI16) fail("'b' is wide; it must be i8 or i16");
+    check_factor_types(gemm.a_type, gemm.b_type);
     check_flag("accumulate", gemm.accumulate);
     check_groups(gemm);
   }
@@ -98,11 +103,25 @@ struct Rules {
     }
   }
 
-  void operator()(const isa::Mac& mac) const {
-    check_counts(mac.counts);
-    check_resident("a", mac.a);
-    check_factors(mac.a, mac.b);
-    check_flag("accumulate", mac.accumulate);
+  void operator()(const isa::Filter& filter) const {
+    const int64_t rows = filter.counts[0], columns = filter.counts[1];
+    const int64_t taps_high = filter.kernel[0], taps_wide = filter.kernel[1];
+    check_counts(filter.counts);
+    check_counts(filter.kernel);
+    if (taps_high * taps_wide > std::min(machine.rows, kMostTaps)) {
+      fail("it has ", taps_high * taps_wide, " taps; a column of the array has cells for ", machine.rows);
+    }
+    if (taps_high - 1 > machine.delay_lines) {
+      fail("its taps have ", taps_high, " rows; ", machine.delay_lines, " delay lines stand between ",
+           machine.delay_lines + 1);
+    }
+    if (taps_high > 1 && columns - 1 > machine.delay_entries) {
+      fail("its sums have ", columns, " columns; a delay line of ", machine.delay_entries, " entries allows ",
+           machine.delay_entries + 1);
+    }
+    check_counts(std::array<int64_t, 3>{rows + taps_high - 1, columns + taps_wide - 1, filter.counts[2]});
+    check_factor_types(filter.a_type, filter.b_type);
+    check_flag("accumulate", filter.accumulate);
   }
 
   void operator()(const isa::Drain& drain) const {

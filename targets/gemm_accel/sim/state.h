@@ -33,11 +33,12 @@ struct Memories {
   std::vector<std::vector<int64_t>> accumulators;  // by lane
 };
 
-// What a GEMM needs while it is executed, kept for the next.
+// What a GEMM or FILTER needs while it is executed, kept for the next.
 struct Workspace {
   std::vector<uint8_t> a, b;         // copies of matrices
   std::vector<int64_t> offsets;      // of the elements of a row
   std::vector<const uint8_t*> lines;  // of b
+  std::vector<double> numbers;        // taps, and rows of an image
 };
 
 // What one lane sees: the memories, of which the accumulators are its own, and a stream. That no other lane needs the sums
@@ -61,6 +62,9 @@ struct State {
 
 constexpr int64_t kAccumulatorLimit = int64_t{1} << 47;
 
+// A column of the array has no more cells.
+constexpr int64_t kMostTaps = 1024;
+
 // Each executes one command completely. Its addresses must be in bounds, as the validator proves; what only the data
 // can show (an index, a table's contents, a sum beyond 48 bits) throws ProgramError.
 void execute(const isa::Load& command, State& state);
@@ -68,7 +72,7 @@ void execute(const isa::Gather& command, State& state);
 void execute(const isa::LoadTable& command, State& state);
 void execute(const isa::Store& command, State& state);
 void execute(const isa::Gemm& command, State& state);
-void execute(const isa::Mac& command, State& state);
+void execute(const isa::Filter& command, State& state);
 void execute(const isa::Drain& command, State& state);
 void execute(const isa::Hadamard& command, State& state);
 void execute(const isa::Add& command, State& state);

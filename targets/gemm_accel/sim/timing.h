@@ -9,10 +9,15 @@
 //   unit holds one command that runs and one that waits; the compute queue issues the next when its unit has room.
 // - A command begins when its unit is free and what it reads is there: it waits for the results of earlier commands that
 //   overlap its operands, and writes nothing that an earlier command of the other unit still reads or writes. Sums that
-//   one GEMM or MAC adds to another's need no wait: both pass through the same accumulators in order.
+//   one GEMM or FILTER adds to another's need no wait: both pass through the same accumulators in order.
 // - The cells hold two blocks of weights, one at work and the next, which fills meanwhile at a row of B a cycle: a block of
 //   fewer rows than the array has takes so many cycles (the cells below see zeros), and a pass of few rows of A waits for
-//   the block behind it. The first block of a GEMM fills behind the last pass of the one before.
+//   the block behind it. The first block of a GEMM or FILTER fills behind the last pass of the one before.
+// - FILTER uses a column of cells for each channel, as a systolic filter does (design W2 of Kung, Why Systolic Architectures?,
+//   1982). A streams row by row, a line of a channel a column in each cycle, down the columns on wires of its own, so that
+//   weights fill meanwhile: through two registers a cell, where sums pass through one, so that the next cell sees the value
+//   before. Between two rows of taps a delay line holds back the rest of a row of A, one value less than the sums have
+//   columns. A place of A where no window ends gives no sum.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
 //   skewed, so that elements at any constant step lie in different ones, as do those of runs that continue in the banks
 //   of a constant step (which bank an element lies in depends on its address modulo rows² elements). An operand that

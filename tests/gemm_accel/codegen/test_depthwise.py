@@ -1,7 +1,7 @@
-"""All mappings of a depthwise convolution compute what its body computes; the fastest one is taken."""
+"""A depthwise convolution computes what its body computes, whatever its window, its tiles and the array."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,13 +14,16 @@ from targets.gemm_accel.codegen import CompiledRegion
 from targets.gemm_accel.config import AcceleratorConfig
 from tests.gemm_accel.codegen.support import SMALL, Draw, assert_equal_to_bodies
 
+DEFAULT = AcceleratorConfig()
 WINDOWS = {
     "3x3": Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 8),
     "5x5": Window((5, 5), (1, 1), (1, 1), (2, 2), (2, 2), 8),
     "stride 2": Window((3, 3), (2, 2), (1, 1), (0, 0), (1, 1), 8),
     "stride 3, dilated": Window((3, 2), (3, 3), (2, 2), (2, 1), (2, 0), 8),
     "dilated by rows": Window((3, 3), (1, 1), (3, 1), (3, 1), (3, 1), 8),
+    "dilated by columns": Window((2, 3), (1, 1), (1, 7), (0, 7), (1, 7), 8),
     "one row": Window((1, 4), (1, 1), (1, 1), (0, 2), (0, 1), 8),
+    "longer than a column of cells": Window((1, 18), (1, 1), (1, 1), (0, 8), (0, 9), 8),
 }
 
 
@@ -51,83 +54,41 @@ def _compiled(
     return assert_equal_to_bodies(parameters[: 1 + residual], body, config)
 
 
-def _kinds(region: CompiledRegion) -> set[str]:
-    return {type(command).__name__ for command in region.program.commands}
+def _filters(region: CompiledRegion) -> list[isa.Filter]:
+    return [command for command in region.program.commands if isinstance(command, isa.Filter)]
 
 
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
-@pytest.mark.parametrize("config", [SMALL, AcceleratorConfig()], ids=["small", "default"])
+@pytest.mark.parametrize(
+    "config", [SMALL, DEFAULT, replace(DEFAULT, delay_lines=0), replace(DEFAULT, delay_entries=4)],
+    ids=["small", "default", "without delay lines", "short delay lines"],
+)  # fmt: skip
 def test_a_depthwise_convolution_is_exact_whatever_its_window(
     window: Window, config: AcceleratorConfig
 ) -> None:
     region = _compiled(window, (17, 18), config)
-    if config is not SMALL and window.strides == (1, 1):
-        assert "Gemm" in _kinds(region) and "Mac" not in _kinds(region)
-
-
-def test_wide_pixels_pass_the_array_in_two_halves() -> None:
-    assert "Gemm" in _kinds(_compiled(WINDOWS["3x3"], (16, 16), AcceleratorConfig(), "int32"))
-
-
-def test_single_pixels_are_left_to_the_diagonal_cells() -> None:
-    assert "Mac" in _kinds(_compiled(WINDOWS["3x3"], (2, 2), AcceleratorConfig()))
-
-
-@pytest.fixture
-def only_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves blocks of outputs as the only mapping."""
-    module = "targets.gemm_accel.codegen.depthwise"
-    monkeypatch.setattr(f"{module}.choose_toeplitz", lambda *_: None)
-    monkeypatch.setattr(f"{module}.choose_mac_tile", lambda *_: (math.inf, (1, 1, 1, 1)))
-
-
-@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
-@pytest.mark.parametrize(
-    ("size", "config"),
-    [((9, 13), SMALL), ((17, 18), AcceleratorConfig()), ((7, 7), AcceleratorConfig(rows=8, columns=32))],
-    ids=["small", "default", "8x32"],
-)
-@pytest.mark.usefixtures("only_blocks")
-def test_blocks_of_outputs_are_exact_whatever_the_window(
-    window: Window, size: tuple[int, int], config: AcceleratorConfig
-) -> None:
-    kinds = _kinds(_compiled(window, size, config, residual=False))
-    assert "Gemm" in kinds and "Mac" not in kinds
+    assert _filters(region) and not any(isinstance(command, isa.Gemm) for command in region.program.commands)
 
 
 @pytest.mark.parametrize(("dtype", "fill"), [("int8", -3), ("int32", 0), ("int32", 5)])
-@pytest.mark.usefixtures("only_blocks")
-def test_blocks_of_outputs_take_pixels_of_any_type(dtype: str, fill: int) -> None:
-    _compiled(WINDOWS["stride 2"], (16, 15), AcceleratorConfig(), dtype, fill, residual=False)
+def test_pixels_of_any_type_are_exact(dtype: str, fill: int) -> None:
+    _compiled(WINDOWS["stride 2"], (16, 15), DEFAULT, dtype, fill, residual=False)
 
 
-def test_a_small_image_takes_a_pass_for_the_window_of_a_block() -> None:
-    """Blocks of 2 × 2 outputs of a kernel of 3 × 3 see 16 inputs, as many as the array has rows; 16 blocks are 8 × 8."""
-    region = _compiled(WINDOWS["3x3"], (8, 8), AcceleratorConfig(), residual=False)
-    shapes = {(c.m, c.k, c.n, c.a_run) for c in region.program.commands if isinstance(c, isa.Gemm)}
-    assert shapes == {(16, 16, 4, 4)}
+@pytest.mark.parametrize("size", [(3, 7), (7, 5), (4, 4), (2, 2), (1, 40)], ids=str)
+def test_small_and_narrow_images_are_exact(size: tuple[int, int]) -> None:
+    _compiled(WINDOWS["3x3"], size, DEFAULT)
 
 
-@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
-@pytest.mark.parametrize("size", [(3, 7), (7, 5), (4, 4)], ids=str)
-@pytest.mark.usefixtures("only_blocks")
-def test_blocks_that_are_whole_rows_or_columns_are_exact(window: Window, size: tuple[int, int]) -> None:
-    if min(window.output_extents(size)) > 0:
-        _compiled(window, size, AcceleratorConfig(), fill=0, residual=False)
+def test_all_channels_of_a_tile_are_filtered_by_one_command() -> None:
+    commands = _filters(_compiled(WINDOWS["3x3"], (9, 10), DEFAULT))
+    assert {(command.kernel, command.counts[2]) for command in commands} == {((3, 3), 8)}
+    assert sum(command.counts[0] * command.counts[1] for command in commands) == 9 * 10
 
 
-@pytest.mark.parametrize(
-    ("window", "size", "depth"),
-    [
-        (WINDOWS["5x5"], (7, 7), 5 * 7),
-        (Window((5, 4), (1, 1), (1, 1), (2, 1), (2, 2), 8), (7, 6), 7 * 4),
-        (Window((5, 3), (1, 1), (1, 2), (2, 2), (2, 2), 8), (7, 7), 7 * 3),
-    ],
-    ids=["as wide", "as high", "as high, dilated"],
-)
-@pytest.mark.usefixtures("only_blocks")
-def test_a_block_as_wide_or_as_high_as_the_image_sees_no_padding(
-    window: Window, size: tuple[int, int], depth: int
-) -> None:
-    region = _compiled(window, size, AcceleratorConfig(), fill=0, residual=False)
-    assert {command.k for command in region.program.commands if isinstance(command, isa.Gemm)} == {depth}
+def test_what_a_stride_skips_never_streams() -> None:
+    """The taps of 3 × 3 at stride 2 fall into four phases, each of which sees every second row and column."""
+    commands = _filters(_compiled(WINDOWS["stride 2"], (17, 19), DEFAULT, residual=False))
+    assert {command.kernel for command in commands} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    pixel = 8 * 2
+    assert {command.a_pitches[1] for command in commands} == {2 * pixel}

@@ -84,6 +84,7 @@ def stored_bytes(region: CompiledRegion) -> int:
         ((15, 20), window_of(5, 1, 12), 2),
         ((12, 40), window_of(3, 1, 16, padding=0), 1),
         ((9, 9), window_of(3, 1, 8, padding=3), 1),
+        ((41, 39), window_of(3, 2, 32), 1),
         ((16, 16), Window((3, 2), (1, 2), (2, 1), (2, 0), (1, 1), 16), 1),
     ],
 )
@@ -128,30 +129,3 @@ def test_a_tensor_that_others_read_goes_to_the_dram() -> None:
 
 def test_a_wide_image_passes_in_two_halves() -> None:
     compiled((20, 20), window_of(3, 1, 16), NARROW_PORT, ("before", "linear", "behind"), dtype="int32")
-
-
-@pytest.fixture
-def only_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves blocks of outputs as the only mapping of a depthwise convolution that runs with products."""
-    monkeypatch.setattr("targets.gemm_accel.codegen.separable_choice.best_mapping", lambda *_: None)
-
-
-@pytest.mark.usefixtures("only_blocks")
-@pytest.mark.parametrize(
-    ("size", "window"),
-    [
-        ((24, 20), window_of(3, 1, 32)),
-        ((41, 39), window_of(3, 2, 32)),
-        ((15, 20), window_of(5, 1, 16)),
-        ((13, 40), window_of(3, 1, 16, padding=0)),
-        ((16, 16), Window((3, 2), (1, 2), (2, 1), (2, 0), (1, 1), 16)),
-    ],
-)
-def test_blocks_of_outputs_keep_their_order_from_product_to_product(
-    size: tuple[int, int], window: Window
-) -> None:
-    for parts in (("before", "behind", "residual"), ("before",)):
-        region = compiled(size, window, NARROW_PORT, parts)
-        height, width = window.output_extents(size)
-        last = 10 if "behind" in parts else window.groups
-        assert stored_bytes(region) == height * width * last * 2
