@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kLanes = 8;      // channels of a vector
 constexpr int64_t kVectors = 2;    // of the channels that are filtered together
 constexpr int64_t kChannels = kLanes * kVectors;
-constexpr int64_t kPositions = 4;  // neighbouring sums held in registers
+constexpr int64_t kPositions = 7;  // neighbouring sums held in registers; images are often so many times some wide
 
 typedef double Doubles __attribute__((vector_size(8 * kLanes), aligned(8), may_alias));
 typedef int64_t Integers __attribute__((vector_size(8 * kLanes), aligned(8), may_alias));
@@ -42,13 +42,19 @@ struct Part {
 // The channels at a place as doubles, zero beyond the last.
 template <typename T>
 inline __attribute__((always_inline)) void read(const uint8_t* from, int64_t channels, double* to) {
-  T values[kChannels] = {};
+  typedef T Narrow __attribute__((vector_size(kLanes * sizeof(T))));
+  typedef int32_t Middle __attribute__((vector_size(kLanes * sizeof(int32_t))));
+  Narrow values[kVectors] = {};
   if (channels == kChannels) {
     std::memcpy(values, from, sizeof(values));
   } else {
     std::memcpy(values, from, static_cast<size_t>(channels) * sizeof(T));
   }
-  for (int64_t c = 0; c < kChannels; ++c) to[c] = static_cast<double>(values[c]);
+  for (int64_t v = 0; v < kVectors; ++v) {
+    // in two steps, for each of which there is an instruction
+    const Middle middle = __builtin_convertvector(values[v], Middle);
+    *reinterpret_cast<Doubles*>(to + v * kLanes) = __builtin_convertvector(middle, Doubles);
+  }
 }
 
 inline __attribute__((always_inline)) void read(const uint8_t* from, isa::Type type, int64_t channels, double* to) {
@@ -81,16 +87,26 @@ inline __attribute__((always_inline)) void filter_positions(const Part& part, co
       const double* place = lines[i] + column * kChannels + vector * kLanes;
       for (int64_t j = 0; j < part.taps_wide(); ++j, tap += kChannels, place += kChannels) {
         const Doubles weight = *reinterpret_cast<const Doubles*>(tap);
-#pragma GCC unroll 4
+#pragma GCC unroll 7
         for (int64_t p = 0; p < Count; ++p) held[p] += *reinterpret_cast<const Doubles*>(place + p * kChannels) * weight;
       }
     }
     const int64_t count = std::min(kLanes, part.channels - vector * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 7
     for (int64_t p = 0; p < Count; ++p) {
       put(held[p], count, part.command.accumulate, sums + p * part.command.counts[2] + vector * kLanes);
     }
   }
+}
+
+// Up to kPositions neighbouring sums.
+template <int64_t Count = kPositions>
+inline __attribute__((always_inline)) void filter_up_to(int64_t count, const Part& part, const double* const* lines,
+                                                        const double* taps, int64_t column, int64_t* sums) {
+  if constexpr (Count > 1) {
+    if (count < Count) return filter_up_to<Count - 1>(count, part, lines, taps, column, sums);
+  }
+  filter_positions<Count>(part, lines, taps, column, sums);
 }
 
 // All sums of a part. `image` has room for as many rows of it as there are rows of taps, which take turns there.
@@ -109,11 +125,10 @@ inline __attribute__((always_inline)) void filter_body(const Part& part, double*
     }
     for (int64_t i = 0; i < high; ++i) lines[i] = image + (row + i) % high * row_size;
     const int64_t columns = part.command.counts[1];
-    int64_t column = 0;
-    for (; column + kPositions <= columns; column += kPositions) {
-      filter_positions<kPositions>(part, lines, taps, column, sums + part.sum(row, column));
+    for (int64_t column = 0; column < columns; column += kPositions) {
+      const int64_t count = std::min(kPositions, columns - column);
+      filter_up_to(count, part, lines, taps, column, sums + part.sum(row, column));
     }
-    for (; column < columns; ++column) filter_positions<1>(part, lines, taps, column, sums + part.sum(row, column));
   }
 }
 
@@ -135,6 +150,12 @@ const auto filter_part = __builtin_cpu_supports("avx512f")                      
 #else
 const auto filter_part = portable_filter;
 #endif
+
+// The first place from `numbers` on where a vector lies within a line of the cache.
+double* aligned_vectors(double* numbers) {
+  const size_t bytes = sizeof(Doubles), beyond = reinterpret_cast<uintptr_t>(numbers) % bytes;
+  return beyond == 0 ? numbers : numbers + (bytes - beyond) / sizeof(double);
+}
 
 int64_t value_at(const uint8_t* place, isa::Type type, int64_t index) {
   const auto read_as = [&](auto value) {
@@ -179,10 +200,11 @@ void execute(const isa::Filter& command, State& state) {
     const int64_t taps = int64_t{command.kernel[0]} * command.kernel[1];
     const int64_t row = (int64_t{command.counts[1]} + command.kernel[1] - 1) * kChannels;
     std::vector<double>& numbers = state.workspace.numbers;
-    numbers.resize(static_cast<size_t>(taps * kChannels + command.kernel[0] * row));
+    numbers.resize(static_cast<size_t>(taps * kChannels + command.kernel[0] * row + kLanes));
+    double* aligned = aligned_vectors(numbers.data());
     for (int64_t first = 0; first < channels; first += kChannels) {
       const Part part{command, scratchpad, first, std::min(kChannels, channels - first)};
-      filter_part(part, numbers.data() + taps * kChannels, numbers.data(), accumulators);
+      filter_part(part, aligned + taps * kChannels, aligned, accumulators);
     }
     if (!command.accumulate) return;  // 1024 products of 31 bits fit
   }
