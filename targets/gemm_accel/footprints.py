@@ -48,12 +48,10 @@ def _all(command: isa.Command) -> Iterator[Footprint]:
 
 
 def _product(command: isa.Gemm) -> Iterator[Footprint]:
-    step = command.a_step or command.a_type.bytes
-    rows = _digits(command.m, command.a_rows, command.a_pitch, command.a_group_pitch)
-    columns = _digits(command.k, command.a_run, step, command.a_run_pitch)
-    yield _grid(command.a, [*rows, *columns], command.a_type)
-    depth = _digits(command.k, command.b_rows, command.b_pitch, command.b_group_pitch)
-    yield _grid(command.b, [*depth, (command.n, command.b_type.bytes)], command.b_type)
+    rows = (command.m, command.a_pitch), (command.k, command.a_type.bytes)
+    yield _grid(command.a, rows, command.a_type)
+    depth = (command.k, command.b_pitch), (command.n, command.b_type.bytes)
+    yield _grid(command.b, depth, command.b_type)
 
 
 def _filter(command: isa.Filter) -> Iterator[Footprint]:
@@ -62,12 +60,6 @@ def _filter(command: isa.Filter) -> Iterator[Footprint]:
     yield _grid(command.a, [*image, (channels, command.a_type.bytes)], command.a_type)
     taps = (high * wide, command.b_pitch), (channels, command.b_type.bytes)
     yield _grid(command.b, taps, command.b_type)
-
-
-def _digits(count: int, group: int, pitch: int, group_pitch: int) -> list[tuple[int, int]]:
-    """Counts and pitches of groups and of what is in each; 0 is one group of all."""
-    group = min(group or count, count)
-    return [(-(-count // group) if group else 0, group_pitch), (group, pitch)]
 
 
 def _transfer(command: isa.Load | isa.Gather | isa.Store) -> Iterator[Footprint]:

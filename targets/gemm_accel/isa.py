@@ -207,14 +207,8 @@ class Store(Command):
 @command
 @dataclass(frozen=True)
 class Gemm(Command):
-    """accumulator[m, n] = A[m, k]·B[k, n], or += . A row of B is dense; one of A need not be, and rows may overlap, so that
-    shifted copies of a row of weights take no more room than one of them. The accumulators hold m·n sums, row by row.
-
-    Rows of A and of B may come in groups, and the columns of A in runs: then A[m, k] lies at a +
-    ⌊m / a_rows⌋·a_group_pitch + (m mod a_rows)·a_pitch + ⌊k / a_run⌋·a_run_pitch + (k mod a_run)·a_step, so that the windows
-    of an image are rows of A where they lie. Runs continue in the banks in which they would lie at a constant step:
-    a_run_pitch differs from a_run·a_step by a multiple of rows² elements. Groups of A and runs are whole; the last group of
-    B need not be."""
+    """accumulator[m, n] = A[m, k]·B[k, n], or += . Rows of A and of B are dense; the accumulators hold m·n sums, row by
+    row."""
 
     opcode: ClassVar[int] = 5
     queue: ClassVar[Queue | None] = Queue.COMPUTE
@@ -233,15 +227,6 @@ class Gemm(Command):
     n: int = encoded("u32", "the columns of B")
     accumulator: int = encoded("u32", "the accumulator of sum [0, 0]")
     accumulate: int = encoded("u8", "1 adds to the sums, 0 begins anew", default=0)
-    a_step: int = encoded(
-        "i32", "bytes from one column of A to the next, or 0 where rows are dense", default=0
-    )
-    a_rows: int = encoded("u32", "the rows of a group of A, or 0 where there is one group", default=0)
-    a_group_pitch: int = encoded("i32", "bytes from one group of rows of A to the next", default=0)
-    a_run: int = encoded("u32", "the columns of a run of A, or 0 where there is one run", default=0)
-    a_run_pitch: int = encoded("i32", "bytes from one run of A to the next", default=0)
-    b_rows: int = encoded("u32", "the rows of a group of B, or 0 where there is one group", default=0)
-    b_group_pitch: int = encoded("i32", "bytes from one group of rows of B to the next", default=0)
 
 
 @command

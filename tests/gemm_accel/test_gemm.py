@@ -8,7 +8,7 @@ import pytest
 from nmc.errors import ProgramError
 from nmc.quant import fixed_point
 from targets.gemm_accel import isa
-from tests.gemm_accel.bench import CONFIG, Integers, random_integers, run_compute, type_of
+from tests.gemm_accel.bench import Integers, random_integers, run_compute, type_of
 
 A, B, BIAS, SCALE, OUT = 0, 64 * 1024, 128 * 1024, 132 * 1024, 140 * 1024
 SHAPES = [(1, 1, 1), (5, 7, 3), (16, 16, 16), (33, 300, 17), (4, 1, 50), (50, 257, 13)]
@@ -129,22 +129,3 @@ def test_rows_of_operands_may_lie_apart_or_repeat() -> None:
         (result,) = run_compute(commands, {A: a, B: b, SCALE: scale}, {OUT: ((6, 5), "int16")})
         rows = a[:, :4] if pitch else np.repeat(a[:1, :4], 6, axis=0)
         np.testing.assert_array_equal(result, fixed_point.gemm(rows, b[:, :5], None, 2**30, 45, 16))
-
-
-def test_the_windows_of_an_image_are_rows_of_a_product_where_they_lie() -> None:
-    """Windows of 2 × 3 pixels at steps of 2 × 1; the second four rows of B lie in front of the first."""
-    generator = np.random.default_rng(5)
-    pitch = 3 + CONFIG.rows**2
-    image, b = random_integers(generator, (4, pitch), "int16"), random_integers(generator, (9, 4), "int16")
-    windows = [image[2 * y : 2 * y + 2, x : x + 3].reshape(6) for y in range(2) for x in range(5)]
-    scale = np.concatenate([np.full(4, 2**30), np.full(4, 45)]).astype(np.int32)
-    commands = [
-        isa.Gemm(
-            A, isa.Type.I16, 2, B + 32, isa.Type.I16, 8, 10, 6, 4, 0, a_rows=5, a_group_pitch=4 * pitch,
-            a_run=3, a_run_pitch=2 * pitch, b_rows=4, b_group_pitch=-32,
-        ),
-        isa.Drain(0, 10, 4, isa.NONE, SCALE, isa.Destination(OUT, isa.Type.I16, (0, 8))),
-    ]  # fmt: skip
-    (result,) = run_compute(commands, {A: image, B: b, SCALE: scale}, {OUT: ((10, 4), "int16")})
-    rows = b[[4, 5, 6, 7, 0, 1]]
-    np.testing.assert_array_equal(result, fixed_point.gemm(np.stack(windows), rows, None, 2**30, 45, 16))

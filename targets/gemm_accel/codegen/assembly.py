@@ -43,34 +43,16 @@ ARENA = 1 << 40
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in the scratchpad: address, bytes from row to row, and from column to column unless dense. Its rows may
-    come in groups of `rows`, `group_pitch` apart, and its columns in runs of `run`, `run_pitch` apart."""
+    """A matrix of dense rows in the scratchpad: address, and bytes from row to row."""
 
     address: int
     dtype: str
     pitch: int
-    step: int = 0
-    rows: int = 0
-    group_pitch: int = 0
-    run: int = 0
-    run_pitch: int = 0
 
     def access(self, rows: int, columns: int) -> Access:
         """The scratchpad that so many rows and columns lie in."""
-        element = BYTES[self.dtype]
-        group, run = self.rows or rows, self.run or columns
-        low = high = 0
-        for steps, stride in (
-            (min(group, rows) - 1, self.pitch),
-            (min(run, columns) - 1, self.step or element),
-            (-(-rows // group) - 1, self.group_pitch),
-            (-(-columns // run) - 1, self.run_pitch),
-        ):
-            if stride < 0:
-                low += steps * stride
-            else:
-                high += steps * stride
-        return Access("scratchpad", self.address + low, self.address + high + element, False)
+        place = isa.Operand(self.address, isa.element_type(self.dtype), (0, self.pitch), BYTES[self.dtype])
+        return operand_access(place, (1, rows, columns))
 
 
 @dataclass
@@ -103,7 +85,7 @@ class Assembly:
         """Brings a tile of a view to its place in the scratchpad."""
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
         readable = dram_access(base, view, writes=False)
-        for transfer in transfers(view, ranges, place.strides, place.blocks):
+        for transfer in transfers(view, ranges, place.strides):
             dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
             counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
             y, x = bounds(transfer)
@@ -118,26 +100,6 @@ class Assembly:
         strides = (0, 0, 0, 0, kind.bytes)
         command = isa.Load(dram, scratchpad, kind, (1, 1, 1, 1, count), strides, strides)
         self._add(command, [Access("scratchpad", scratchpad, scratchpad + count * kind.bytes, True)])
-
-    def load_between_zeros(
-        self, dram: int, scratchpad: int, dtype: str, shape: tuple[int, int], before: int, pitch: int
-    ) -> None:
-        """Brings a dense matrix of the constant region to the scratchpad, each row `pitch` elements after the
-        last, with `before` zeros in front of it, zeros up to the next, and a row of zeros at the end."""
-        kind, (rows, columns) = isa.element_type(dtype), shape
-        start = dram - before * kind.bytes
-        counts = (1, 1, 1, rows + 1, pitch)
-        strides = (0, 0, 0, columns * kind.bytes, kind.bytes)
-        places = (0, 0, 0, pitch * kind.bytes, kind.bytes)
-        y = isa.Bound(0, (0, 0, 0, 1, 0), rows)
-        x = isa.Bound(-before, (0, 0, 0, 0, 1), columns)
-        command = isa.Load(start, scratchpad, kind, counts, strides, places, y, x)
-        stop = scratchpad + (rows + 1) * pitch * kind.bytes
-        self._add(command, [Access("scratchpad", scratchpad, stop, True)])
-
-    def load_lines(self, command: isa.Load, lowest: int, size: int) -> None:
-        """A load of constants as its maker wants it; it writes the `size` bytes from `lowest` on."""
-        self._add(command, [Access("scratchpad", lowest, lowest + size, True)])
 
     def gather(self, table: View, index: View, ranges: Sequence[Range], place: Placed) -> None:
         """Brings rows of `table` to the scratchpad: `ranges` of the index vector and of the table's further
@@ -165,7 +127,7 @@ class Assembly:
         """Writes a tile from the scratchpad to its part of a view."""
         base, kind = self.address_of(view.buffer), isa.element_type(view.buffer.dtype)
         writable = dram_access(base, view, writes=True)
-        for transfer in transfers(view, ranges, place.strides, place.blocks):
+        for transfer in transfers(view, ranges, place.strides):
             dram, scratchpad = base + transfer.origin[0] * kind.bytes, place.address + transfer.scratchpad
             counts, dram_strides, strides = grid_of(transfer.dimensions, kind.bytes)
             command = isa.Store(dram, scratchpad, kind, counts, dram_strides, strides)
@@ -187,13 +149,6 @@ class Assembly:
             n,
             accumulator,
             int(accumulate),
-            a.step,
-            a.rows,
-            a.group_pitch,
-            a.run,
-            a.run_pitch,
-            b.rows,
-            b.group_pitch,
         )
         self._add(command, [a.access(m, k), b.access(k, n)])
 
@@ -251,9 +206,10 @@ class Assembly:
         if place is None:
             destination = isa.Destination(isa.STREAM, kind)
         else:
-            matrix = Matrix(place.address, dtype, place.strides[-2], place.strides[-1])
-            destination = isa.Destination(place.address, kind, (0, matrix.pitch), dense_or(matrix.step, kind))
-            accesses.append(matrix.access(rows, columns).written())
+            pitch, step = place.strides[-2:]
+            destination = isa.Destination(place.address, kind, (0, pitch), dense_or(step, kind))
+            written = isa.Operand(place.address, kind, (0, pitch), step)
+            accesses.append(operand_access(written, (1, rows, columns)).written())
         command = isa.Drain(accumulator, rows, columns, scale, scale + 8 * scales, destination, int(shared))
         self._add(command, accesses)
 

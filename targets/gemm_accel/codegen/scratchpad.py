@@ -40,10 +40,6 @@ class Scratchpad:
     limit: int
     _used: int = 0
 
-    def room_for(self, size: int) -> int:
-        """How many more places of `size` bytes there is room for."""
-        return (self.limit - self.base - self._used) // aligned(size)
-
     def slots(self, size: int, count: int) -> Slots:
         """`count` places of `size` bytes."""
         step = aligned(size)

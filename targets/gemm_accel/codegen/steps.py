@@ -16,10 +16,9 @@ from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import Copy
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
 from targets.gemm_accel.codegen.tiles import (
-    Layout,
     Placed,
     counts_of,
-    dense_layout,
+    dense_strides,
     grids,
     repeated_axes,
     stored_elements,
@@ -117,9 +116,7 @@ class Places:
     values: dict[int, Slots]
     views: dict[Hashable, Slots]
 
-    def place_values(
-        self, ranges: Sequence[Range], band: Band = WHOLE, layout: Layout = dense_layout
-    ) -> dict[int, Placed]:
+    def place_values(self, ranges: Sequence[Range], band: Band = WHOLE) -> dict[int, Placed]:
         """Where the values of a tile go that are kept."""
         counts = counts_of(ranges)
         placed = {}
@@ -130,12 +127,10 @@ class Places:
         for value, slots in self.values.items():
             dtype = self.needs.kernel.nodes[value].dtype
             address, _ = slots.place(tuple(ranges))
-            placed[value] = Placed(address, dtype, *layout(counts, BYTES[dtype], None))
+            placed[value] = Placed(address, dtype, dense_strides(counts, BYTES[dtype]))
         return placed
 
-    def load_views(
-        self, assembly: Assembly, ranges: Sequence[Range], band: Band = WHOLE, layout: Layout = dense_layout
-    ) -> list[Placed]:
+    def load_views(self, assembly: Assembly, ranges: Sequence[Range], band: Band = WHOLE) -> list[Placed]:
         """Brings the tiles of the views that the steps read into the scratchpad, unless they are there."""
         counts = counts_of(ranges)
         placed = []
@@ -145,9 +140,9 @@ class Places:
                 continue
             repeats = repeated_axes(view)
             own = tuple((0, 1) if repeat else span for span, repeat in zip(ranges, repeats, strict=True))
-            strides, blocks = layout(counts, view.buffer.element_bytes, repeats)
+            strides = dense_strides(counts, view.buffer.element_bytes, repeats)
             address, present = self.views[_alike(view)].place((_first_element(view, own), counts_of(own)))
-            place = Placed(address, view.buffer.dtype, strides, blocks)
+            place = Placed(address, view.buffer.dtype, strides)
             if not present:
                 assembly.load(view, own, place)
             placed.append(place)

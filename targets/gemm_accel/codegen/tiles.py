@@ -3,10 +3,10 @@ give them."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from targets.gemm_accel.codegen.transfers import Block, Range
+from targets.gemm_accel.codegen.transfers import Range
 from targets.gemm_accel.codegen.views import View
 
 COMMAND_DIMENSIONS = 3
@@ -15,12 +15,11 @@ COMMAND_DIMENSIONS = 3
 @dataclass(frozen=True)
 class Placed:
     """A tile in the scratchpad: `strides` are bytes from neighbour to neighbour along each axis, 0 in
-    repeats. An axis may fall into `blocks`, where that is so within a block only."""
+    repeats."""
 
     address: int
     dtype: str
     strides: tuple[int, ...]
-    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,6 @@ def dense_strides(
             strides.append(stride)
             stride *= counts[axis]
     return tuple(reversed(strides))
-
-
-Layout = Callable[[Sequence[int], int, Sequence[bool] | None], tuple[tuple[int, ...], tuple[Block, ...]]]
-"""How a tile of some counts and element bytes lies in the scratchpad, given the axes it repeats: strides, and blocks."""
-
-
-def dense_layout(
-    counts: Sequence[int], element_bytes: int, repeats: Sequence[bool] | None
-) -> tuple[tuple[int, ...], tuple[Block, ...]]:
-    """The layout of a tile stored densely."""
-    return dense_strides(counts, element_bytes, repeats), ()
 
 
 def stored_elements(counts: Sequence[int], repeats: Sequence[bool]) -> int:

@@ -9,23 +9,14 @@ command.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from targets.gemm_accel.codegen.views import Axis, Factor, Vector, View, axis_extent, merged, moved, scaled
+from targets.gemm_accel.codegen.views import Axis, Factor, Vector, View, axis_extent, moved, scaled
 
 MAXIMUM_DIMENSIONS = 5
 MAXIMUM_COORDINATES = 2
 
 Range = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Block:
-    """An axis of a tile falls into blocks of `size`, which lie `stride` bytes apart in the scratchpad."""
-
-    axis: int
-    size: int
-    stride: int
 
 
 @dataclass(frozen=True)
@@ -63,19 +54,13 @@ class Transfer:
         return pieces, length
 
 
-def transfers(
-    view: View, ranges: Sequence[Range], scratchpad_strides: Sequence[int], blocks: Sequence[Block] = ()
-) -> list[Transfer]:
+def transfers(view: View, ranges: Sequence[Range], scratchpad_strides: Sequence[int]) -> list[Transfer]:
     """The commands that move the elements of `ranges` (one an axis), an axis' neighbours being
-    `scratchpad_strides` bytes apart in the scratchpad and the first element lying at its beginning; those of an axis
-    in `blocks` are so far apart within a block."""
+    `scratchpad_strides` bytes apart in the scratchpad and the first element lying at its beginning."""
     boxes = [
         list(_boxes(axis, start, stop, stride, len(view.origin)))
         for axis, (start, stop), stride in zip(view.axes, ranges, scratchpad_strides, strict=True)
     ]
-    for block in blocks:
-        axis, span, stride = view.axes[block.axis], ranges[block.axis], scratchpad_strides[block.axis]
-        boxes[block.axis] = list(_blocked_boxes(axis, span, stride, block, len(view.origin)))
     result: list[Transfer] = []
     for combination in itertools.product(*boxes):
         origin, scratchpad = view.origin, 0
@@ -93,24 +78,6 @@ class _Box:
     offset: Vector
     scratchpad: int
     dimensions: tuple[Dimension, ...]
-
-
-def _blocked_boxes(axis: Axis, span: Range, stride: int, block: Block, components: int) -> Iterator[_Box]:
-    """As `_boxes`, of an axis in blocks: all whole blocks are one box where the axis is a single digit."""
-    start, stop = span
-    factors, count = merged(axis), (stop - start) // block.size
-    whole_blocks = start
-    if len(factors) == 1 and count:
-        (factor,) = factors
-        outer = Dimension(count, scaled(factor.strides, block.size), block.stride)
-        inner = Dimension(block.size, factor.strides, stride)
-        dimensions = tuple(each for each in (outer, inner) if each.count > 1)
-        yield _Box(scaled(factor.strides, start), 0, dimensions)
-        whole_blocks += count * block.size
-    for first in range(whole_blocks, stop, block.size):
-        place = (first - start) // block.size * block.stride
-        for box in _boxes(axis, first, min(first + block.size, stop), stride, components):
-            yield replace(box, scratchpad=box.scratchpad + place)
 
 
 def _boxes(axis: Axis, start: int, stop: int, stride: int, components: int) -> Iterator[_Box]:

@@ -199,7 +199,7 @@ void execute(const isa::Filter& command, State& state) {
   } else {
     const int64_t taps = int64_t{command.kernel[0]} * command.kernel[1];
     const int64_t row = (int64_t{command.counts[1]} + command.kernel[1] - 1) * kChannels;
-    std::vector<double>& numbers = state.workspace.numbers;
+    static thread_local std::vector<double> numbers;
     numbers.resize(static_cast<size_t>(taps * kChannels + command.kernel[0] * row + kLanes));
     double* aligned = aligned_vectors(numbers.data());
     for (int64_t first = 0; first < channels; first += kChannels) {

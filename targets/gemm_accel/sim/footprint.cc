@@ -122,19 +122,10 @@ class Collector {
 
   void operator()(const isa::Gemm& gemm) {
     const int64_t a_bytes = bytes_of(gemm.a_type), b_bytes = bytes_of(gemm.b_type);
-    const int64_t rows = group_of(gemm.a_rows, gemm.m), run = group_of(gemm.a_run, gemm.k);
-    accesses.push_back(strided(Memory::kScratchpad, false, "a", gemm.a,
-                               {{gemm.m / rows, gemm.a_group_pitch},
-                                {rows, gemm.a_pitch},
-                                {gemm.k / run, gemm.a_run_pitch},
-                                {run, step_of(gemm.a_step, gemm.a_type)}},
-                               a_bytes));
-    const int64_t group = group_of(gemm.b_rows, gemm.k), groups = gemm.k / group, rest = gemm.k % group;
-    const Step columns{gemm.n, b_bytes};
-    accesses.push_back(strided(Memory::kScratchpad, false, "b", gemm.b,
-                               {{groups, gemm.b_group_pitch}, {group, gemm.b_pitch}, columns}, b_bytes));
-    const int64_t last = gemm.b + groups * gemm.b_group_pitch;
-    accesses.push_back(strided(Memory::kScratchpad, false, "b", last, {{rest, gemm.b_pitch}, columns}, b_bytes));
+    accesses.push_back(
+        strided(Memory::kScratchpad, false, "a", gemm.a, {{gemm.m, gemm.a_pitch}, {gemm.k, a_bytes}}, a_bytes));
+    accesses.push_back(
+        strided(Memory::kScratchpad, false, "b", gemm.b, {{gemm.k, gemm.b_pitch}, {gemm.n, b_bytes}}, b_bytes));
     sums(true, gemm.accumulator, int64_t{gemm.m} * gemm.n);
   }
 

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "narrow_products.h"
-#include "run_copy.h"
 #include "sums.h"
 
 namespace nmc {
@@ -123,7 +122,7 @@ void add_wide_product(const Source& a, const Source& b, int64_t m, int64_t k, in
 }
 
 // sums[m, n] += a[m, k]·b[k, n] in the narrow product's lanes; without `accumulate` the first product replaces them.
-void add_narrow_product(const Source& a, const Lines& b, int64_t m, int64_t k, int64_t n, bool accumulate,
+void add_narrow_product(const Source& a, const Source& b, int64_t m, int64_t k, int64_t n, bool accumulate,
                         int64_t* sums) {
   for (int64_t first = 0; first < k; first += kNarrowDepth) {
     const int64_t depth = std::min(kNarrowDepth, k - first);
@@ -133,113 +132,17 @@ void add_narrow_product(const Source& a, const Lines& b, int64_t m, int64_t k, i
   }
 }
 
-// A count of elements of which each `group` are `pitch` apart, and the groups `group_pitch`.
-struct Digits {
-  int64_t count, group, pitch, group_pitch;
-
-  bool is_linear() const { return group == count || group_pitch == group * pitch; }
-};
-
-// Calls visit with where each group of rows, or of depths, begins and how many it has.
-template <typename Visit>
-void for_each_group(const Digits& digits, const Visit& visit) {
-  int64_t start = 0;
-  for (int64_t first = 0; first < digits.count; first += digits.group, start += digits.group_pitch) {
-    visit(start, std::min(digits.group, digits.count - first));
-  }
-}
-
-// Copies a row whose depths are runs of contiguous elements.
-template <typename T>
-uint8_t* copy_runs(const uint8_t* row, const Digits& depths, uint8_t* to) {
-  for_each_group(depths, [&](int64_t start, int64_t count) {
-    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
-    copy_run(row + start, bytes, to);
-    to += bytes;
-  });
-  return to;
-}
-
-// Copies a row whose depths are that far from its start.
-template <typename T>
-uint8_t* copy_elements(const uint8_t* row, const std::vector<int64_t>& offsets, uint8_t* to) {
-  constexpr size_t kTogether = 4;  // read before they are written: a write could change an offset, for all that is known
-  const size_t count = offsets.size();
-  const int64_t* const each = offsets.data();
-  size_t d = 0;
-  for (; d + kTogether <= count; d += kTogether) {
-    T together[kTogether];
-    for (size_t i = 0; i < kTogether; ++i) std::memcpy(&together[i], row + each[d + i], sizeof(T));
-    std::memcpy(to + d * sizeof(T), together, sizeof(together));
-  }
-  for (; d < count; ++d) std::memcpy(to + d * sizeof(T), row + each[d], sizeof(T));
-  return to + count * sizeof(T);
-}
-
-// Copies a matrix row by row, elements side by side.
-template <typename T>
-void copy_matrix(const uint8_t* data, const Digits& rows, const Digits& depths, std::vector<int64_t>& offsets,
-                 uint8_t* to) {
-  const bool runs = depths.pitch == static_cast<int64_t>(sizeof(T));
-  offsets.clear();
-  if (!runs) {
-    for_each_group(depths, [&](int64_t start, int64_t count) {
-      for (int64_t d = 0; d < count; ++d) offsets.push_back(start + d * depths.pitch);
-    });
-  }
-  for_each_group(rows, [&](int64_t start, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      const uint8_t* row = data + start + i * rows.pitch;
-      to = runs ? copy_runs<T>(row, depths, to) : copy_elements<T>(row, offsets, to);
-    }
-  });
-}
-
-// The matrix with these rows and depths; copied to `copy`, row by row, where they are not equally far apart.
-Source matrix(const uint8_t* data, isa::Type type, const Digits& rows, const Digits& depths,
-              std::vector<int64_t>& offsets, std::vector<uint8_t>& copy) {
-  if (rows.is_linear() && depths.is_linear()) return {data, type, rows.pitch, depths.pitch};
-  const int64_t bytes = bytes_of(type);
-  copy.resize(static_cast<size_t>(rows.count * depths.count * bytes + kNarrowSlack));
-  switch (type) {
-    case isa::Type::kI8: copy_matrix<int8_t>(data, rows, depths, offsets, copy.data()); break;
-    case isa::Type::kI16: copy_matrix<int16_t>(data, rows, depths, offsets, copy.data()); break;
-    default: copy_matrix<int32_t>(data, rows, depths, offsets, copy.data());
-  }
-  return {copy.data(), type, depths.count * bytes, bytes};
-}
-
-// Where the rows of a matrix lie, which `places` then holds.
-Lines lines_of(const uint8_t* data, isa::Type type, const Digits& rows, std::vector<const uint8_t*>& places) {
-  places.resize(static_cast<size_t>(rows.count));
-  const uint8_t** place = places.data();
-  for_each_group(rows, [&](int64_t start, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) *place++ = data + start + i * rows.pitch;
-  });
-  return {places.data(), type};
-}
-
 }  // namespace
 
 void execute(const isa::Gemm& command, State& state) {
   const int64_t m = command.m, k = command.k, n = command.n;
-  if (m * n == 0) return;
   int64_t* sums = state.accumulators.data() + command.accumulator;
   const uint8_t* scratchpad = state.scratchpad.data();
-  Workspace& workspace = state.workspace;
-  const int64_t run = group_of(command.a_run, command.k);
-  const Source a = matrix(scratchpad + command.a, command.a_type,
-                          {m, group_of(command.a_rows, command.m), command.a_pitch, command.a_group_pitch},
-                          {k, run, step_of(command.a_step, command.a_type), command.a_run_pitch},
-                          workspace.offsets, workspace.a);
-  const Digits depths{k, group_of(command.b_rows, command.k), command.b_pitch, command.b_group_pitch};
-  if (k > 0 && has_narrow_products(command.a_type, command.b_type)) {
-    const Lines b = lines_of(scratchpad + command.b, command.b_type, depths, workspace.lines);
+  const Source a{scratchpad + command.a, command.a_type, command.a_pitch, bytes_of(command.a_type)};
+  const Source b{scratchpad + command.b, command.b_type, bytes_of(command.b_type), command.b_pitch};
+  if (has_narrow_products(command.a_type, command.b_type)) {
     return add_narrow_product(a, b, m, k, n, command.accumulate, sums);
   }
-  const Source copied = matrix(scratchpad + command.b, command.b_type, depths, {n, n, bytes_of(command.b_type), 0},
-                               workspace.offsets, workspace.b);
-  const Source b{copied.data, copied.type, copied.step, copied.row};
   if (!command.accumulate) std::fill_n(sums, m * n, 0);
   add_wide_product(a, b, m, k, n, sums);
 }

@@ -193,13 +193,6 @@ struct Gemm {
   uint32_t n{};
   uint32_t accumulator{};
   uint8_t accumulate{};
-  int32_t a_step{};
-  uint32_t a_rows{};
-  int32_t a_group_pitch{};
-  uint32_t a_run{};
-  int32_t a_run_pitch{};
-  uint32_t b_rows{};
-  int32_t b_group_pitch{};
 
   void read([[maybe_unused]] ByteReader& reader) {
     a = reader.integer<uint32_t>();
@@ -213,13 +206,6 @@ struct Gemm {
     n = reader.integer<uint32_t>();
     accumulator = reader.integer<uint32_t>();
     accumulate = reader.integer<uint8_t>();
-    a_step = reader.integer<int32_t>();
-    a_rows = reader.integer<uint32_t>();
-    a_group_pitch = reader.integer<int32_t>();
-    a_run = reader.integer<uint32_t>();
-    a_run_pitch = reader.integer<int32_t>();
-    b_rows = reader.integer<uint32_t>();
-    b_group_pitch = reader.integer<int32_t>();
   }
 };
 

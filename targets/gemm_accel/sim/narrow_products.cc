@@ -28,8 +28,8 @@ constexpr int64_t kMostRows = 12;  // where a block is one panel wide and the pr
 constexpr int64_t kColumns = 8;  // of that block, a register's
 
 // Eight columns of a row of b, of which `count` are within it; those beyond have any values.
-NMC_WIDE __m128i eight(const Lines& b, int64_t depth, int64_t column, int64_t count) {
-  const uint8_t* from = b.rows[depth] + column * bytes_of(b.type);
+NMC_WIDE __m128i eight(const Source& b, int64_t depth, int64_t column, int64_t count) {
+  const uint8_t* from = b.data + depth * b.step + column * b.row;
   if (b.type == isa::Type::kI16 && count == kColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   if (b.type == isa::Type::kI16) {
     const auto words = static_cast<int>((count + 1) / 2);
@@ -43,7 +43,7 @@ NMC_WIDE __m128i eight(const Lines& b, int64_t depth, int64_t column, int64_t co
 
 // Packs b as [panel][pair along the depth][part][column][2], zero beyond the last depth.
 template <int Parts>
-NMC_WIDE void pack(const Lines& b, int64_t depth, int64_t n, int16_t* to) {
+NMC_WIDE void pack(const Source& b, int64_t depth, int64_t n, int16_t* to) {
   for (int64_t column = 0; column < n; column += kColumns) {
     const int64_t count = std::min(kColumns, n - column);
     for (int64_t d = 0; d < depth; d += 2) {
@@ -226,7 +226,7 @@ const Kernel& kernel_for(int64_t n) {
 }
 
 template <int Parts>
-bool product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
+bool product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate, int64_t* sums) {
   const Kernel& kernel = kernel_for<Parts>(n);
   const int64_t pairs = (depth + 1) / 2, panel = pairs * Parts * 2 * kColumns, width = kernel.panels * kColumns;
   static thread_local std::vector<int16_t> packed;
@@ -245,28 +245,14 @@ bool product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t 
   return fits;
 }
 
-template <typename T>
-void widen_rows(const Source& a, int64_t m, int64_t depth, int64_t width, int16_t* to) {
-  for (int64_t i = 0; i < m; ++i, to += width) {
-    const uint8_t* row = a.data + i * a.row;
-    for (int64_t d = 0; d < depth; ++d) {
-      T value;
-      std::memcpy(&value, row + d * a.step, sizeof(T));
-      to[d] = value;
-    }
-    if (width > depth) to[depth] = 0;
-  }
-}
-
-// A copy of `a` whose neighbours along the depth are neighbours in memory.
-Source dense(const Source& a, int64_t m, int64_t depth) {
+// A copy of a matrix of 8 bits with 16, each row an even number of elements long.
+Source widened(const Source& a, int64_t m, int64_t depth) {
   static thread_local std::vector<int16_t> copied;
   const int64_t width = depth + depth % 2;
-  copied.resize(static_cast<size_t>(m * width));
-  if (a.type == isa::Type::kI8) {
-    widen_rows<int8_t>(a, m, depth, width, copied.data());
-  } else {
-    widen_rows<int16_t>(a, m, depth, width, copied.data());
+  copied.assign(static_cast<size_t>(m * width), 0);
+  for (int64_t i = 0; i < m; ++i) {
+    const auto* row = reinterpret_cast<const int8_t*>(a.data + i * a.row);
+    std::copy_n(row, depth, copied.begin() + i * width);
   }
   return {reinterpret_cast<const uint8_t*>(copied.data()), isa::Type::kI16, width * bytes_of(isa::Type::kI16),
           bytes_of(isa::Type::kI16)};
@@ -281,10 +267,9 @@ bool has_narrow_products(isa::Type a, isa::Type b) {
   return wide && is_narrow(a) && is_narrow(b);
 }
 
-bool narrow_product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+bool narrow_product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
                     int64_t* sums) {
-  const bool in_place = a.type == isa::Type::kI16 && a.step == bytes_of(isa::Type::kI16);
-  const Source left = in_place ? a : dense(a, m, depth);
+  const Source left = a.type == isa::Type::kI16 ? a : widened(a, m, depth);
   const bool both_wide = a.type == isa::Type::kI16 && b.type == isa::Type::kI16;
   return both_wide ? product<2>(left, b, m, depth, n, accumulate, sums)
                    : product<1>(left, b, m, depth, n, accumulate, sums);
@@ -294,7 +279,7 @@ bool narrow_product(const Source& a, const Lines& b, int64_t m, int64_t depth, i
 
 bool has_narrow_products(isa::Type, isa::Type) { return false; }
 
-bool narrow_product(const Source&, const Lines&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
+bool narrow_product(const Source&, const Source&, int64_t, int64_t, int64_t, bool, int64_t*) { return false; }
 
 #endif
 

@@ -17,14 +17,6 @@ struct Source {
   Source from(int64_t depth) const { return {data + depth * step, type, row, step}; }
 };
 
-// A matrix of which each row lies anywhere, its elements side by side.
-struct Lines {
-  const uint8_t* const* rows;
-  isa::Type type;
-
-  Lines from(int64_t row) const { return {rows + row, type}; }
-};
-
 // The depth over which their sums of products stay within the 32 bits of a lane.
 constexpr int64_t kNarrowDepth = 256;
 
@@ -35,9 +27,9 @@ constexpr int64_t kNarrowSlack = 2;
 // Whether the processor has the instructions and the types fit them.
 bool has_narrow_products(isa::Type a, isa::Type b);
 
-// sums[m, n] = (accumulate ? sums : 0) + a[m, depth]·b[depth, n], of a depth of at most kNarrowDepth; returns whether
-// each is one that an accumulator of 48 bits holds.
-bool narrow_product(const Source& a, const Lines& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
+// sums[m, n] = (accumulate ? sums : 0) + a[m, depth]·b[depth, n], of a depth of at most kNarrowDepth; rows are dense.
+// Returns whether each sum is one that an accumulator of 48 bits holds.
+bool narrow_product(const Source& a, const Source& b, int64_t m, int64_t depth, int64_t n, bool accumulate,
                     int64_t* sums);
 
 }  // namespace nmc

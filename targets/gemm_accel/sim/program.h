@@ -36,11 +36,6 @@ struct Program {
 
 inline int64_t bytes_of(isa::Type type) { return int64_t{1} << static_cast<int>(type); }
 
-// The size of the groups that `count` things fall into, where 0 stands for one group of all.
-inline int64_t group_of(uint32_t group, uint32_t count) {
-  return group == 0 || group > count ? std::max(count, 1u) : group;
-}
-
 // The bytes from one column to the next, of which 0 says that they are dense.
 inline int64_t step_of(int32_t step, isa::Type type) { return step == 0 ? bytes_of(type) : step; }
 

@@ -88,19 +88,6 @@ struct Rules {
     if (gemm.k > kDepthLimit) fail("k is ", gemm.k, "; it must be at most ", kDepthLimit);
     check_factor_types(gemm.a_type, gemm.b_type);
     check_flag("accumulate", gemm.accumulate);
-    check_groups(gemm);
-  }
-
-  void check_groups(const isa::Gemm& gemm) const {
-    const int64_t rows = group_of(gemm.a_rows, gemm.m), run = group_of(gemm.a_run, gemm.k);
-    if (gemm.m % rows != 0) fail("its ", gemm.m, " rows of A are no whole groups of ", rows);
-    if (gemm.k % run != 0) fail("its ", gemm.k, " columns of A are no whole runs of ", run);
-    const int64_t bank = int64_t{machine.rows} * machine.rows * bytes_of(gemm.a_type);
-    const int64_t continued = run * step_of(gemm.a_step, gemm.a_type);
-    if (run < gemm.k && (gemm.a_run_pitch - continued) % bank != 0) {
-      fail("'a_run_pitch' is ", gemm.a_run_pitch, ", but runs of ", continued, " bytes must differ from it by a multiple of ",
-           bank, ", so that their banks continue");
-    }
   }
 
   void operator()(const isa::Filter& filter) const {

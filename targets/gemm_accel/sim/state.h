@@ -33,14 +33,6 @@ struct Memories {
   std::vector<std::vector<int64_t>> accumulators;  // by lane
 };
 
-// What a GEMM or FILTER needs while it is executed, kept for the next.
-struct Workspace {
-  std::vector<uint8_t> a, b;         // copies of matrices
-  std::vector<int64_t> offsets;      // of the elements of a row
-  std::vector<const uint8_t*> lines;  // of b
-  std::vector<double> numbers;        // taps, and rows of an image
-};
-
 // What one lane sees: the memories, of which the accumulators are its own, and a stream. That no other lane needs the sums
 // that it has, whoever shares the commands out makes sure.
 struct State {
@@ -56,7 +48,6 @@ struct State {
   std::vector<uint8_t>& scratchpad;
   std::vector<Table>& tables;
   std::vector<int64_t>& accumulators;
-  Workspace workspace;
   std::vector<int64_t> stream;  // what the last command of a chain left for the next
 };
 

@@ -19,9 +19,7 @@
 //   before. Between two rows of taps a delay line holds back the rest of a row of A, one value less than the sums have
 //   columns. A place of A where no window ends gives no sum.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
-//   skewed, so that elements at any constant step lie in different ones, as do those of runs that continue in the banks
-//   of a constant step (which bank an element lies in depends on its address modulo rows² elements). An operand that
-//   repeats is read once.
+//   skewed, so that elements at any constant step lie in different ones. An operand that repeats is read once.
 // - Results are there rows + columns - 1 cycles after the last line of operands has entered a unit.
 #ifndef NMC_TIMING_H_
 #define NMC_TIMING_H_

@@ -11,7 +11,6 @@ from targets.gemm_accel.codegen.buffers import Buffer, Place
 from targets.gemm_accel.codegen.transfers import (
     MAXIMUM_COORDINATES,
     MAXIMUM_DIMENSIONS,
-    Block,
     Transfer,
     transfers,
 )
@@ -99,27 +98,6 @@ def test_the_transfers_of_a_tile_move_exactly_its_elements(
         _execute(view, move, scratchpad)
     np.testing.assert_array_equal(scratchpad.reshape(tile.shape), tile)
     assert sum(move.elements() for move in moves) == tile.size
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(moved_views(), st.data())
-def test_an_axis_of_a_tile_may_fall_into_blocks(moved: tuple[View, np.ndarray], data: st.DataObject) -> None:
-    view, array = moved
-    axis = data.draw(st.integers(0, array.ndim - 1))
-    first = data.draw(st.integers(0, array.shape[axis] - 1))
-    ranges = [(0, extent) for extent in array.shape]
-    ranges[axis] = (first, array.shape[axis])
-    tile = array[tuple(slice(*span) for span in ranges)]
-    size = data.draw(st.integers(1, tile.shape[axis]))
-    count = -(-tile.shape[axis] // size)
-    shape = [size if number == axis else extent for number, extent in enumerate(tile.shape)]
-    strides = [stride // 4 for stride in np.empty(shape, np.int32).strides]
-    scratchpad = np.zeros(count * math.prod(shape), np.int32)
-    for move in transfers(view, ranges, strides, [Block(axis, size, math.prod(shape))]):
-        assert len(move.dimensions) <= MAXIMUM_DIMENSIONS and len(move.limits) <= MAXIMUM_COORDINATES
-        _execute(view, move, scratchpad)
-    placed = np.concatenate(list(scratchpad.reshape(count, *shape)), axis)
-    np.testing.assert_array_equal(np.take(placed, range(tile.shape[axis]), axis), tile)
 
 
 def _execute(view: View, move: Transfer, scratchpad: np.ndarray) -> None:
