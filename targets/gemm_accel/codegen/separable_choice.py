@@ -54,10 +54,11 @@ def image_patch(operation: Depthwise, tile: Shape) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Sums:
-    """The accumulators, two places each that are taken in turn; the product before has as many as are left."""
+    """The accumulators, two places each that are taken in turn, or one for the product behind where there is no second; the
+    product before has as many as are left."""
 
     depthwise: tuple[int, int]
-    behind: tuple[int, int]
+    behind: tuple[int, ...]
     before: tuple[int, int]
     before_count: int
 
@@ -67,12 +68,33 @@ def sums_of(separable: Separable, tile: Shape, config: AcceleratorConfig) -> Sum
     _, rows, columns, block = tile
     own = rows * columns * block
     behind = rows * columns * gemm_of(separable.behind).b.shape[2] if separable.behind else 0
-    first = 2 * (own + behind)
-    left = (config.accumulator_entries - first) // 2
     least = 0 if separable.before is None else image_patch(separable.operation, tile)[1] * block
-    if left < least:
-        return None
-    return Sums((0, own), (2 * own, 2 * own + behind), (first, first + left), left)
+    for places in (2, 1):
+        first = 2 * own + places * behind
+        left = (config.accumulator_entries - first) // 2
+        if left >= least:
+            return Sums(
+                (0, own),
+                tuple(2 * own + place * behind for place in range(places)),
+                (first, first + left),
+                left,
+            )
+    return None
+
+
+def image_tiles(operation: Depthwise, tile: Shape) -> int:
+    """Into how many tiles, with all channels, the image falls."""
+    return tile_count(operation, (*tile[:3], int(operation.weights.shape[1])))
+
+
+def weight_places(separable: Separable, tile: Shape, config: AcceleratorConfig) -> int:
+    """For how many blocks of channels the weights of the product behind have places on chip: for all, which then stay from
+    tile to tile, where these take up to half of it, or else for two that take turns."""
+    _, channels, outputs = gemm_of(separable.behind).b.shape
+    blocks = math.ceil(channels / tile[3])
+    size = blocks * aligned(tile[3] * outputs * gemm_of(separable.behind).b.buffer.element_bytes)
+    stay = image_tiles(separable.operation, tile) > 1 and 2 * size <= config.scratchpad_bytes
+    return blocks if stay else min(blocks, 2)
 
 
 @dataclass(frozen=True)
@@ -86,15 +108,13 @@ class _Product:
     b_bytes: int
     needs: Needs
 
-    def array_cycles(self, pixels: int, columns: int, config: AcceleratorConfig) -> int:
-        """The array's cycles for so many rows and columns."""
-        return math.ceil(columns / config.columns) * pass_cycles(
-            pixels * self.streams, self.depth, config.rows
-        )
+    def array_cycles(self, pixels: int, depth: int, columns: int, config: AcceleratorConfig) -> int:
+        """The array's cycles for so many rows, depths and columns."""
+        return math.ceil(columns / config.columns) * pass_cycles(pixels * self.streams, depth, config.rows)
 
-    def constant_bytes(self, columns: int) -> int:
-        """The scratchpad for the constant and the scales of so many columns."""
-        return aligned(self.depth * columns * self.b_bytes) + aligned(columns * SCALE_BYTES)
+    def constant_bytes(self, depth: int, columns: int) -> int:
+        """The scratchpad for so much of the constant."""
+        return aligned(depth * columns * self.b_bytes)
 
 
 def _product(kernel: Kernel, shape: Kernel, passed: frozenset[Buffer]) -> _Product:
@@ -133,36 +153,47 @@ class _Estimate:
         total = self._needs.bytes(tile)
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
-            total += 2 * (aligned(pixels * before.depth * before.a_bytes) + before.constant_bytes(block))
+            total += 2 * aligned(pixels * before.depth * before.a_bytes)
+            total += 2 * (before.constant_bytes(before.depth, block) + aligned(block * SCALE_BYTES))
             total += SCALE_BYTES + before.needs.bytes((1, pixels, block))
         if self._behind is not None:
-            behind = self._behind
-            total += 2 * aligned(rows * columns * behind.depth * behind.a_bytes)
-            total += behind.constant_bytes(behind.columns) + behind.needs.bytes((*tile[:3], behind.columns))
+            behind, places = self._behind, weight_places(self._separable, tile, self._config)
+            total += 2 * aligned(rows * columns * block * behind.a_bytes)
+            total += places * behind.constant_bytes(block, behind.columns)
+            total += aligned(behind.columns * SCALE_BYTES) + behind.needs.bytes((*tile[:3], behind.columns))
         return total
 
     def _cycles(self, tile: Shape) -> float:
-        """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load and the
-        last one's store add; infinite where there are too few accumulators."""
+        """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load
+        and the last one's drain and store add; infinite where there are too few accumulators."""
         if sums_of(self._separable, tile, self._config) is None:
             return math.inf
         (_, rows, columns, block), config, channels = tile, self._config, self._channels
-        tiles = tile_count(self._operation, (1, rows, columns, channels))
-        blocks = math.ceil(channels / block)
+        tiles, blocks = image_tiles(self._operation, tile), math.ceil(channels / block)
         array = blocks * (tile_cycles(self._operation, tile, config) + COMMAND_CYCLES)
-        drain = blocks * drain_cycles(tile, config)
-        load, store = (cycles * blocks for cycles in transfer_cycles(self._operation, tile, config))
-        each = self._operation.weights.nbytes / channels + SCALE_BYTES
-        weights = channels * each / config.dram_bytes_per_cycle
+        drain = last_drain = blocks * drain_cycles(tile, config)
+        first_load, last_store = transfer_cycles(self._operation, tile, config)
+        load, store = blocks * first_load, blocks * last_store
+        constants, resident = channels * (self._operation.weights.nbytes / channels + SCALE_BYTES), 0
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
-            array += blocks * before.array_cycles(pixels, block, config)
+            array += blocks * before.array_cycles(pixels, before.depth, block, config)
             drain += blocks * math.ceil(block / config.columns) * pixels
-            load = pixels * before.depth * self._load_beats
-            weights += blocks * before.constant_bytes(block) / config.dram_bytes_per_cycle
+            load = first_load = pixels * before.depth * self._load_beats
+            constants += blocks * (before.constant_bytes(before.depth, block) + block * SCALE_BYTES)
         if self._behind is not None:
             behind, pixels = self._behind, rows * columns
-            array += behind.array_cycles(pixels, behind.columns, config)
-            drain += math.ceil(behind.columns / config.columns) * pixels
-            store = pixels * behind.columns * self._store_beats
-        return tiles * max(array, drain, load + store + weights) + load + store
+            array += blocks * behind.array_cycles(pixels, block, behind.columns, config)
+            last_drain = math.ceil(behind.columns / config.columns) * pixels
+            drain += last_drain
+            store = last_store = pixels * behind.columns * self._store_beats
+            weights = blocks * behind.constant_bytes(block, behind.columns)
+            if weight_places(self._separable, tile, config) == blocks:
+                resident = weights
+            else:
+                constants += weights
+        width = config.dram_bytes_per_cycle
+        each = max(array, drain, load + store + constants / width)
+        return (
+            max(tiles * each, (tiles * constants + resident) / width) + first_load + last_drain + last_store
+        )

@@ -21,7 +21,7 @@ from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.separable import Separable, gemm_of
-from targets.gemm_accel.codegen.separable_choice import Sums, image_patch, sums_of
+from targets.gemm_accel.codegen.separable_choice import Sums, image_patch, sums_of, weight_places
 from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import (
     Placed,
@@ -60,16 +60,14 @@ def emit_separable(assembly: Assembly, separable: Separable, tile: Shape, scratc
                 before.prefetch(tiles.patches, next(following, None))
         emit_filters(assembly, tiles, ranges, number)
         if late is not None:
-            # while the array filters what comes next, the last drain has left the tile whole
+            # while the array filters what comes next, these channels have been drained
             late()
             late = None
         if behind is None:
             emit_drain(assembly, tiles, ranges, number)
             continue
-        address = behind.place(ranges)
-        emit_drain(assembly, tiles, ranges, number, behind.channels_at(address, ranges))
-        if ranges[3][1] == operation.weights.shape[1]:
-            late = partial(behind.emit, ranges, address)
+        emit_drain(assembly, tiles, ranges, number, behind.place(ranges))
+        late = partial(behind.emit, ranges)
     if late is not None:
         late()
 
@@ -221,7 +219,7 @@ class _Before:
 
 
 class _Behind:
-    """The product behind: takes a tile when all its channels are there, pixels in the order that those have."""
+    """The product behind: adds up what the channels of a tile contribute, block by block."""
 
     def __init__(
         self,
@@ -233,52 +231,58 @@ class _Behind:
     ) -> None:
         kernel = separable.behind_image
         assert kernel is not None, "a separable convolution without a product behind"
-        self._assembly, self._kernel, self._sums = assembly, kernel, sums
+        self._assembly, self._kernel, self._sums = assembly, kernel, sums.behind
         self._gemm = gemm_of(kernel)
         (self._value,) = separable.depthwise.stores
-        _, channels, outputs = self._gemm.b.shape
-        element, weight = self._gemm.a.buffer.element_bytes, self._gemm.b.buffer.element_bytes
-        self._operands = scratchpad.slots(tile[1] * tile[2] * channels * element, 2)
-        self._weights = scratchpad.slots(channels * outputs * weight, 1)
+        outputs, weight = self._gemm.b.shape[2], self._gemm.b.buffer.element_bytes
+        places = weight_places(separable, tile, assembly.config)
+        self._operands = scratchpad.slots(math.prod(tile) * self._gemm.a.buffer.element_bytes, 2)
+        self._weights = scratchpad.slots(tile[3] * outputs * weight, places)
         self._scales = scratchpad.slots(outputs * SCALE_BYTES, 1)
         self._places = needs_of(kernel).reserve(scratchpad, (*tile[:3], outputs))
         self._turn = 0
 
-    def place(self, ranges: Sequence[Range]) -> int:
-        """Where the depthwise convolution leaves the channels of a tile, one after the other."""
-        address, _ = self._operands.place(tuple(ranges[:3]))
-        return address
+    def place(self, ranges: Sequence[Range]) -> dict[int, Placed]:
+        """Where the depthwise convolution leaves a block of channels of a tile."""
+        address, _ = self._operands.place(tuple(ranges))
+        buffer = self._gemm.a.buffer
+        return {
+            self._value: Placed(address, buffer.dtype, dense_strides(counts_of(ranges), buffer.element_bytes))
+        }
 
-    def channels_at(self, address: int, ranges: Sequence[Range]) -> dict[int, Placed]:
-        """The value that the depthwise convolution leaves, of some channels of a tile."""
-        *tile, channels = ranges
-        all_channels = (0, self._gemm.a.shape[2])
-        strides = dense_strides(counts_of((*tile, all_channels)), self._gemm.a.buffer.element_bytes)
-        return {self._value: Placed(address + channels[0] * strides[-1], self._gemm.a.buffer.dtype, strides)}
+    def emit(self, ranges: Sequence[Range]) -> None:
+        """The product of a block of channels; behind the last of a tile all is drained through the steps and stored."""
+        (_, channels, outputs), (first, stop) = self._gemm.b.shape, ranges[3]
+        self._assembly.layer = self._kernel.layer
+        weights, placed = self._place_weights(ranges[3]), self.place(ranges)[self._value]
+        _, rows, columns, count = counts_of(ranges)
+        a = Matrix(placed.address, placed.dtype, placed.strides[2])
+        sums = self._sums[self._turn % len(self._sums)]
+        self._assembly.gemm(a, weights, rows * columns, count, outputs, sums, accumulate=first > 0)
+        if stop == channels:
+            self._finish(ranges, sums)
+            self._turn += 1
 
-    def emit(self, ranges: Sequence[Range], address: int) -> None:
-        """The product of a tile, drained through the steps and stored."""
-        assembly, kernel, (_, channels, outputs) = self._assembly, self._kernel, self._gemm.b.shape
+    def _finish(self, ranges: Sequence[Range], sums: int) -> None:
+        """Drains the sums of a tile through the steps, and stores what they leave."""
+        assembly, kernel, outputs = self._assembly, self._kernel, self._gemm.b.shape[2]
         part = (*ranges[:3], (0, outputs))
-        sums = self._sums.behind[self._turn % 2]
         _, rows, columns, _ = counts_of(part)
-        self._turn += 1
-        assembly.layer = kernel.layer
-        weights, scale = self._place_weights(), self._place_scale()
-        a = Matrix(address, self._gemm.a.buffer.dtype, channels * self._gemm.a.buffer.element_bytes)
-        assembly.gemm(a, weights, rows * columns, channels, outputs, sums, accumulate=False)
+        scale = self._place_scale()
         views, values = self._places.load_views(assembly, part), self._places.place_values(part)
         assembly.layer = kernel.layer
         assembly.drain(sums, rows * columns, outputs, scale, kernel.nodes[0].dtype, values.get(0))
         run_steps(assembly, self._places, counts_of(part), values, views)
         store_values(assembly, kernel, part, values)
 
-    def _place_weights(self) -> Matrix:
+    def _place_weights(self, channels: Range) -> Matrix:
         view = self._gemm.b
-        address, present = self._weights.place(())
+        address, present = self._weights.place(channels)
         if not present:
-            constant = self._assembly.constant(np.ascontiguousarray(numpy_value(view)[0]))
-            self._assembly.load_constant(constant, address, view.buffer.dtype, view.size)
+            value = np.ascontiguousarray(numpy_value(view)[0, channels[0] : channels[1]])
+            self._assembly.load_constant(
+                self._assembly.constant(value), address, view.buffer.dtype, value.size
+            )
         return Matrix(address, view.buffer.dtype, view.shape[2] * view.buffer.element_bytes)
 
     def _place_scale(self) -> int:
