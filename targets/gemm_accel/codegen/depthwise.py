@@ -44,7 +44,7 @@ class FilterTiles:
     weight_slots: Slots
     scale_slots: Slots
     places: Places
-    sums: tuple[int, int]
+    sums: tuple[int, ...]
 
 
 @lru_cache(maxsize=16)
@@ -132,7 +132,7 @@ def prepare_tiles(
     operation: Depthwise,
     scratchpad: Scratchpad,
     tile: Shape,
-    sums: tuple[int, int],
+    sums: tuple[int, ...],
     produce: Produce | None = None,
 ) -> FilterTiles:
     """Takes the space that the tiles need; `produce` makes the patches where they are not loaded."""
@@ -165,7 +165,7 @@ def emit_filters(assembly: Assembly, tiles: FilterTiles, ranges: Sequence[Range]
         address = patch.address + piece.origin[0] * row_bytes + piece.origin[1] * pixel_bytes
         a = Placed(address, patch.dtype, (row_bytes * strides[0], pixel_bytes * strides[1]))
         b = Placed(weights.address + piece.first * weights.strides[0], weights.dtype, weights.strides)
-        sums = tiles.sums[number % 2]
+        sums = tiles.sums[number % len(tiles.sums)]
         assembly.filter(a, b, piece.kernel, (rows, columns, channels), sums, accumulate=number_of_piece > 0)
 
 
@@ -185,7 +185,7 @@ def emit_drain(
     place = values.get(0)
     pixels = None if place is None else Placed(place.address, place.dtype, place.strides[2:])
     assembly.layer = kernel.layer
-    sums, dtype = tiles.sums[number % 2], kernel.nodes[0].dtype
+    sums, dtype = tiles.sums[number % len(tiles.sums)], kernel.nodes[0].dtype
     assembly.drain(sums, rows * columns, channels, scale, dtype, pixels)
     run_steps(assembly, tiles.places, counts_of(ranges), values, views)
     if resident is None:

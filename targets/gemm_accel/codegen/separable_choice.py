@@ -57,7 +57,7 @@ class Sums:
     """The accumulators, two places each that are taken in turn, or one for the product behind where there is no second; the
     product before has as many as are left."""
 
-    depthwise: tuple[int, int]
+    depthwise: tuple[int, ...]
     behind: tuple[int, ...]
     before: tuple[int, int]
     before_count: int
@@ -68,14 +68,16 @@ def sums_of(separable: Separable, tile: Shape, config: AcceleratorConfig) -> Sum
     _, rows, columns, block = tile
     own = rows * columns * block
     behind = rows * columns * gemm_of(separable.behind).b.shape[2] if separable.behind else 0
-    least = 0 if separable.before is None else image_patch(separable.operation, tile)[1] * block
-    for places in (2, 1):
-        first = 2 * own + places * behind
+    patch = image_patch(separable.operation, tile)
+    row, whole = (0, 0) if separable.before is None else (patch[1] * block, math.prod(patch) * block)
+    for places, least in ((2, whole), (1, row)):
+        # the array goes on with what comes next while a tile is drained; patches in few parts matter more
+        first = places * (own + behind)
         left = (config.accumulator_entries - first) // 2
         if left >= least:
             return Sums(
-                (0, own),
-                tuple(2 * own + place * behind for place in range(places)),
+                tuple(place * own for place in range(places)),
+                tuple(places * own + place * behind for place in range(places)),
                 (first, first + left),
                 left,
             )
@@ -87,12 +89,19 @@ def image_tiles(operation: Depthwise, tile: Shape) -> int:
     return tile_count(operation, (*tile[:3], int(operation.weights.shape[1])))
 
 
+def operand_places(operation: Depthwise, tile: Shape) -> int:
+    """How many operands of the product before have places: two, so that the next is loaded meanwhile, where there is one."""
+    return min(image_tiles(operation, tile), 2)
+
+
 def weight_places(separable: Separable, tile: Shape, config: AcceleratorConfig) -> int:
     """For how many blocks of channels the weights of the product behind have places on chip: for all, which then stay from
     tile to tile, where these take up to half of it, or else for two that take turns."""
-    _, channels, outputs = gemm_of(separable.behind).b.shape
+    assert separable.behind is not None
+    weights = gemm_of(separable.behind).b
+    _, channels, outputs = weights.shape
     blocks = math.ceil(channels / tile[3])
-    size = blocks * aligned(tile[3] * outputs * gemm_of(separable.behind).b.buffer.element_bytes)
+    size = blocks * aligned(tile[3] * outputs * weights.buffer.element_bytes)
     stay = image_tiles(separable.operation, tile) > 1 and 2 * size <= config.scratchpad_bytes
     return blocks if stay else min(blocks, 2)
 
@@ -153,7 +162,7 @@ class _Estimate:
         total = self._needs.bytes(tile)
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
-            total += 2 * aligned(pixels * before.depth * before.a_bytes)
+            total += operand_places(self._operation, tile) * aligned(pixels * before.depth * before.a_bytes)
             total += 2 * (before.constant_bytes(before.depth, block) + aligned(block * SCALE_BYTES))
             total += SCALE_BYTES + before.needs.bytes((1, pixels, block))
         if self._behind is not None:
@@ -166,7 +175,8 @@ class _Estimate:
     def _cycles(self, tile: Shape) -> float:
         """What takes longest in all tiles, the array, the drain unit or the DRAM, and what the first tile's load
         and the last one's drain and store add; infinite where there are too few accumulators."""
-        if sums_of(self._separable, tile, self._config) is None:
+        sums = sums_of(self._separable, tile, self._config)
+        if sums is None:
             return math.inf
         (_, rows, columns, block), config, channels = tile, self._config, self._channels
         tiles, blocks = image_tiles(self._operation, tile), math.ceil(channels / block)
@@ -178,6 +188,8 @@ class _Estimate:
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
             array += blocks * before.array_cycles(pixels, before.depth, block, config)
+            parts = math.ceil(pixels * block / sums.before_count)
+            array += blocks * (parts - 1) * (config.rows + config.columns)
             drain += blocks * math.ceil(block / config.columns) * pixels
             load = first_load = pixels * before.depth * self._load_beats
             constants += blocks * (before.constant_bytes(before.depth, block) + block * SCALE_BYTES)

@@ -21,7 +21,13 @@ from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.separable import Separable, gemm_of
-from targets.gemm_accel.codegen.separable_choice import Sums, image_patch, sums_of, weight_places
+from targets.gemm_accel.codegen.separable_choice import (
+    Sums,
+    image_patch,
+    operand_places,
+    sums_of,
+    weight_places,
+)
 from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
 from targets.gemm_accel.codegen.tiles import (
     Placed,
@@ -86,7 +92,8 @@ class _Before:
         image = reshaped(self._gemm.a, (batch, height, width, depth))
         assert image is not None, "a product was taken whose rows are no pixels"
         self._image, pixels = image, math.prod(image_patch(self._operation, tile))
-        self._operands = scratchpad.slots(pixels * depth * element, 2)
+        places = operand_places(self._operation, tile)
+        self._operands = scratchpad.slots(pixels * depth * element, places)
         self._weights = scratchpad.slots(depth * tile[3] * self._gemm.b.buffer.element_bytes, 2)
         self._scales = scratchpad.slots(tile[3] * SCALE_BYTES, 2)
         self._places = needs_of(self._kernel, separable.passed).reserve(scratchpad, (1, pixels, tile[3]))

@@ -39,12 +39,15 @@ class Needs:
 
     def bytes(self, tile: Sequence[int]) -> int:
         """Scratchpad bytes for tiles of this extent."""
-        values = sum(self.value_places(v) * aligned(self._value_bytes(v, tile)) for v in self.kept_values)
+        values = sum(
+            self.value_places(v, tile) * aligned(self._value_bytes(v, tile)) for v in self.kept_values
+        )
         return values + sum(self.view_places(v, tile) * aligned(_view_bytes(v, tile)) for v in self.views)
 
-    def value_places(self, value: int) -> int:
+    def value_places(self, value: int, tile: Sequence[int]) -> int:
         """Two for a value that is stored while the next tile is computed, else one."""
-        return 2 if value in self.kernel.stores else 1
+        tiles = any(extent > step for extent, step in zip(self.kernel.extents, tile, strict=True))
+        return 2 if tiles and value in self.kernel.stores else 1
 
     def view_places(self, view: View, tile: Sequence[int]) -> int:
         """One for a view whose tile is always the same, else two; none for one of a resident buffer."""
@@ -59,7 +62,8 @@ class Needs:
     def reserve(self, scratchpad: Scratchpad, tile: Sequence[int]) -> "Places":
         """Takes the space for tiles of this extent."""
         values = {
-            v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v)) for v in self.kept_values
+            v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v, tile))
+            for v in self.kept_values
         }
         groups: dict[Hashable, list[View]] = defaultdict(list)
         for view in self.views:
