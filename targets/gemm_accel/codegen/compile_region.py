@@ -22,6 +22,7 @@ from targets.gemm_accel.codegen.nodes import Depthwise, Gather, Gemm
 from targets.gemm_accel.codegen.pointwise import emit_pointwise
 from targets.gemm_accel.codegen.reuse import places_reused
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
+from targets.gemm_accel.codegen.separable import Held
 from targets.gemm_accel.codegen.separable_tiles import emit_separable
 from targets.gemm_accel.codegen.views import View
 from targets.gemm_accel.config import AcceleratorConfig
@@ -59,12 +60,17 @@ def compile_graph(graph: Graph, config: AcceleratorConfig) -> CompiledRegion:
     places, plan = _plan(graph, chains)
     addresses = {buffer: ARENA + address for buffer, address in places.items()}
     assembly = Assembly(config, addresses)
+    held: Held | None = None
     for number, chain in enumerate(chains):
         # chains take turns in two halves, so that one loads its first tiles while another computes its last
         scratchpad = Scratchpad(half * (number % 2), half * (number % 2) + half)
         if chain.separable is not None:
-            emit_separable(assembly, *chain.separable, Scratchpad(0, 2 * half))
-        elif len(chain.kernels) > 1:
+            downward = held is not None and held.address > 0
+            whole = Scratchpad(0, 2 * half, downward)
+            held = emit_separable(assembly, *chain.separable, whole, held)
+            continue
+        held = None
+        if len(chain.kernels) > 1:
             emit_chain(assembly, chain, scratchpad)
         else:
             emit_kernel(assembly, chain.kernels[0], scratchpad)

@@ -34,16 +34,25 @@ class Slots:
 
 @dataclass
 class Scratchpad:
-    """Gives out the bytes from `base` up to `limit`, once."""
+    """Gives out the bytes from `base` up to `limit`, once: upward from the base, or `downward` from the limit. What is `far`
+    lies at the other end."""
 
     base: int
     limit: int
+    downward: bool = False
     _used: int = 0
+    _used_far: int = 0
 
-    def slots(self, size: int, count: int) -> Slots:
+    def slots(self, size: int, count: int, far: bool = False) -> Slots:
         """`count` places of `size` bytes."""
         step = aligned(size)
-        first = self.base + self._used
-        self._used += step * count
-        assert self.base + self._used <= self.limit, "a kernel's tiles were chosen larger than the scratchpad"
+        before = self._used_far if far else self._used
+        if far:
+            self._used_far += step * count
+        else:
+            self._used += step * count
+        assert self.base + self._used + self._used_far <= self.limit, (
+            "a kernel's tiles were chosen larger than the scratchpad"
+        )
+        first = self.limit - before - step * count if far != self.downward else self.base + before
         return Slots(tuple(first + step * index for index in range(count)))

@@ -55,6 +55,14 @@ def stored_views(kernel: Kernel) -> list[View]:
     return [view for views in kernel.stores.values() for view in views]
 
 
+@dataclass(frozen=True)
+class Held:
+    """A whole tensor that the kernel before has left in the scratchpad, dense, for the next."""
+
+    buffer: Buffer
+    address: int
+
+
 def separables(kernels: Sequence[Kernel], is_passed: Callable[[Buffer], bool]) -> Iterator[Separable]:
     """The ways to take a depthwise convolution among the first two kernels together with its neighbours. `is_passed` says
     of a buffer whether one kernel alone writes it and one alone reads it."""
@@ -82,7 +90,7 @@ def _makes_patches(before: Kernel, depthwise: Kernel, is_passed: Callable[[Buffe
     return (
         _passes(before, operation.x.buffer, is_passed)
         and all(view.buffer is not operation.x.buffer for view in depthwise.views())
-        and _is_dense(permuted(operation.x, (0, 2, 3, 1)), image)
+        and is_dense(permuted(operation.x, (0, 2, 3, 1)), image)
         and before.extents == (1, batch * height * width, channels)
         and reshaped(gemm_of(before).a, (batch, height, width, gemm_of(before).a.shape[2])) is not None
     )
@@ -94,7 +102,7 @@ def _takes_tiles(depthwise: Kernel, behind: Kernel, is_passed: Callable[[Buffer]
     a = gemm_of(behind).a
     return (
         _passes(depthwise, a.buffer, is_passed)
-        and _is_dense(a, (1, *_matrix(depthwise)))
+        and is_dense(a, (1, *_matrix(depthwise)))
         and all(view.buffer is not a.buffer for view in behind.views())
         and _over_image(behind, depthwise_of(depthwise)) is not None
     )
@@ -121,11 +129,11 @@ def _passes(kernel: Kernel, buffer: Buffer, is_passed: Callable[[Buffer], bool])
         len(stored) == 1
         and stored[0].buffer is buffer
         and is_passed(buffer)
-        and _is_dense(stored[0], kernel.extents)
+        and is_dense(stored[0], kernel.extents)
     )
 
 
-def _is_dense(view: View, shape: Sequence[int]) -> bool:
+def is_dense(view: View, shape: Sequence[int]) -> bool:
     """Whether a view is the whole buffer as a tensor of this shape in C order."""
     axes = tuple(merged(axis) for axis in view.axes)
     whole = dense_axes(shape)

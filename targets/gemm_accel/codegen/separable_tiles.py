@@ -13,17 +13,19 @@ from functools import partial
 import numpy as np
 
 from targets.gemm_accel.codegen.assembly import Assembly, Matrix
+from targets.gemm_accel.codegen.bands import WHOLE, Band, stays_in_band
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.depthwise import emit_drain, emit_filters, prepare_tiles
-from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape
+from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape, patch_extents
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
-from targets.gemm_accel.codegen.separable import Separable, gemm_of
+from targets.gemm_accel.codegen.separable import Held, Separable, gemm_of, is_dense
 from targets.gemm_accel.codegen.separable_choice import (
     Sums,
     image_patch,
+    image_tiles,
     operand_places,
     sums_of,
     weight_places,
@@ -44,13 +46,21 @@ LEAST_SHIFT = 17
 """Of a drain."""
 
 
-def emit_separable(assembly: Assembly, separable: Separable, tile: Shape, scratchpad: Scratchpad) -> None:
-    """The commands of all kernels."""
+def emit_separable(
+    assembly: Assembly,
+    separable: Separable,
+    tile: Shape,
+    scratchpad: Scratchpad,
+    held: Held | None = None,
+) -> Held | None:
+    """The commands of all kernels. What the separable convolution before has left at the near end of the scratchpad need not
+    be loaded; returned is what this one leaves at the far end, if that is a whole tensor."""
     operation, passed = separable.operation, separable.passed
     sums = sums_of(separable, tile, assembly.config)
     assert sums is not None, "a tile was chosen whose sums do not fit"
-    before = None if separable.before is None else _Before(assembly, separable, tile, sums, scratchpad)
-    behind = None if separable.behind is None else _Behind(assembly, separable, tile, sums, scratchpad)
+    before = None if separable.before is None else _Before(assembly, separable, tile, sums, scratchpad, held)
+    taken = WHOLE if before is None else before.band
+    behind = None if separable.behind is None else _Behind(assembly, separable, tile, sums, scratchpad, taken)
     produce = None if before is None else before.produce
     needs = needs_of(separable.depthwise, passed if behind else frozenset())
     tiles = prepare_tiles(assembly.config, needs, operation, scratchpad, tile, sums.depthwise, produce)
@@ -76,13 +86,20 @@ def emit_separable(assembly: Assembly, separable: Separable, tile: Shape, scratc
         late = partial(behind.emit, ranges)
     if late is not None:
         late()
+    return None if behind is None or image_tiles(operation, tile) > 1 else behind.held()
 
 
 class _Before:
     """The product before: makes patches out of the rows of its operand, which stay for all channels of a tile."""
 
     def __init__(
-        self, assembly: Assembly, separable: Separable, tile: Shape, sums: Sums, scratchpad: Scratchpad
+        self,
+        assembly: Assembly,
+        separable: Separable,
+        tile: Shape,
+        sums: Sums,
+        scratchpad: Scratchpad,
+        held: Held | None,
     ) -> None:
         assert separable.before is not None
         self._assembly, self._kernel, self._sums = assembly, separable.before, sums
@@ -93,7 +110,10 @@ class _Before:
         assert image is not None, "a product was taken whose rows are no pixels"
         self._image, pixels = image, math.prod(image_patch(self._operation, tile))
         places = operand_places(self._operation, tile)
+        # first of all: what is held lies at the scratchpad's near end
         self._operands = scratchpad.slots(pixels * depth * element, places)
+        seen = self._inside(*((0, extent) for extent in patch_extents(self._operation, tile)))
+        self.band = self._take(held) if seen == ((0, height), (0, width)) and places == 1 else WHOLE
         self._weights = scratchpad.slots(depth * tile[3] * self._gemm.b.buffer.element_bytes, 2)
         self._scales = scratchpad.slots(tile[3] * SCALE_BYTES, 2)
         self._places = needs_of(self._kernel, separable.passed).reserve(scratchpad, (1, pixels, tile[3]))
@@ -103,6 +123,15 @@ class _Before:
         assembly.layer = self._kernel.layer
         assembly.load_constant(assembly.constant(packed_scale(none, 0, 0, 1)), self._zeros, "int64", 2)
         self._turn = 0
+
+    def _take(self, held: Held | None) -> Band:
+        """Takes the operand from where it is held, if it is, and says so to the steps that read it, too."""
+        whole, a = tuple((0, extent) for extent in self._image.shape), self._gemm.a
+        if held is None or held.buffer is not a.buffer or not is_dense(a, a.shape):
+            return WHOLE
+        address, _ = self._operands.place(whole)
+        assert address == held.address, "what is held lies elsewhere"
+        return Band(places={held.buffer: (address,)})
 
     def prefetch(self, patches: Patches, ranges: Sequence[Range] | None) -> None:
         """Loads what the patch of a tile to come is made of: its place is free when the tile before it is done."""
@@ -235,6 +264,7 @@ class _Behind:
         tile: Shape,
         sums: Sums,
         scratchpad: Scratchpad,
+        band: Band,
     ) -> None:
         kernel = separable.behind_image
         assert kernel is not None, "a separable convolution without a product behind"
@@ -246,8 +276,18 @@ class _Behind:
         self._operands = scratchpad.slots(math.prod(tile) * self._gemm.a.buffer.element_bytes, 2)
         self._weights = scratchpad.slots(tile[3] * outputs * weight, places)
         self._scales = scratchpad.slots(outputs * SCALE_BYTES, 1)
-        self._places = needs_of(kernel).reserve(scratchpad, (*tile[:3], outputs))
+        held = all(stays_in_band(view, 0, 1) for view in kernel.views() if view.buffer in band.places)
+        self._band = band if held else WHOLE
+        needs = needs_of(kernel, frozenset(self._band.places))
+        self._places = needs.reserve(scratchpad, (*tile[:3], outputs), results_far=True)
         self._turn = 0
+
+    def held(self) -> Held | None:
+        """The result of the last tile, if it is whole and dense."""
+        (value,), ((view, *others),) = self._kernel.stores, self._kernel.stores.values()
+        if others or not is_dense(view, self._kernel.extents):
+            return None
+        return Held(view.buffer, self._places.values[value].addresses[0])
 
     def place(self, ranges: Sequence[Range]) -> dict[int, Placed]:
         """Where the depthwise convolution leaves a block of channels of a tile."""
@@ -276,7 +316,8 @@ class _Behind:
         part = (*ranges[:3], (0, outputs))
         _, rows, columns, _ = counts_of(part)
         scale = self._place_scale()
-        views, values = self._places.load_views(assembly, part), self._places.place_values(part)
+        views = self._places.load_views(assembly, part, self._band)
+        values = self._places.place_values(part)
         assembly.layer = kernel.layer
         assembly.drain(sums, rows * columns, outputs, scale, kernel.nodes[0].dtype, values.get(0))
         run_steps(assembly, self._places, counts_of(part), values, views)

@@ -59,10 +59,14 @@ class Needs:
     def _value_bytes(self, value: int, tile: Sequence[int]) -> int:
         return stored_elements(tile, [False] * len(tile)) * BYTES[self.kernel.nodes[value].dtype]
 
-    def reserve(self, scratchpad: Scratchpad, tile: Sequence[int]) -> "Places":
-        """Takes the space for tiles of this extent."""
+    def reserve(self, scratchpad: Scratchpad, tile: Sequence[int], results_far: bool = False) -> "Places":
+        """Takes the space for tiles of this extent; that of stored values at the scratchpad's far end if `results_far`."""
         values = {
-            v: scratchpad.slots(self._value_bytes(v, tile), self.value_places(v, tile))
+            v: scratchpad.slots(
+                self._value_bytes(v, tile),
+                self.value_places(v, tile),
+                far=results_far and v in self.kernel.stores,
+            )
             for v in self.kept_values
         }
         groups: dict[Hashable, list[View]] = defaultdict(list)

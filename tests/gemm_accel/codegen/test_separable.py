@@ -129,3 +129,50 @@ def test_a_tensor_that_others_read_goes_to_the_dram() -> None:
 
 def test_a_wide_image_passes_in_two_halves() -> None:
     compiled((20, 20), window_of(3, 1, 16), NARROW_PORT, ("before", "linear", "behind"), dtype="int32")
+
+
+def _block(draw: Draw, x: relax.Expr, channels: int, stride: int, residual: bool) -> relax.Expr:
+    """A product of 6 into `channels`, a depthwise convolution of 3 × 3 and a product back, on an image [1, 12, 12, 6]."""
+    size, emit = (12, 12), draw.emitter.emit
+    window = window_of(3, stride, channels)
+    outputs = window.output_extents(size)
+    image = emit(relax.op.permute_dims(x, [0, 3, 1, 2]))
+    middle = draw.pwl(pointwise(draw, image, (1, *size), 6, channels), "int16")
+    product = draw.gemm(draw.im2col(middle, window), draw.constant((channels, 9, 1), "int16"), "int16")
+    filtered = emit(relax.op.reshape(product, [1, channels, *outputs]))
+    result = pointwise(draw, draw.pwl(filtered, "int16"), (1, *outputs), channels, 6)
+    pixels = emit(relax.op.permute_dims(result, [0, 2, 3, 1]))
+    return draw.add(pixels, x, "int16") if residual else pixels
+
+
+def _loaded_bytes(region: CompiledRegion) -> int:
+    """The bytes of the arena that are loaded."""
+    first = len(region.constants)
+    loads = [c for c in region.program.commands if isinstance(c, isa.Load) and c.dram >= first]
+    return sum(int(np.prod(load.counts)) * load.type.bytes for load in loads)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_a_block_leaves_whole_the_next_takes_where_it_lies(stride: int) -> None:
+    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
+        draw, x = Draw(emitter, np.random.default_rng(0)), p[0]
+        for channels in (32, 48, 32):
+            x = _block(draw, x, channels, 1, residual=True)
+        return _block(draw, x, 32, stride, residual=False)
+
+    region = assert_equal_to_bodies([((1, 12, 12, 6), "int16")], body, NARROW_PORT)
+    image = 12 * 12 * 6 * 2
+    # the first block loads it twice, as its operand and as its residual
+    assert _loaded_bytes(region) == 2 * image
+    assert stored_bytes(region) == 3 * image + image // stride**2
+
+
+def test_a_tensor_that_is_needed_later_too_is_loaded_then() -> None:
+    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
+        draw = Draw(emitter, np.random.default_rng(0))
+        first = _block(draw, p[0], 32, 1, residual=False)
+        third = _block(draw, _block(draw, first, 32, 1, residual=False), 32, 1, residual=False)
+        return draw.add(third, first, "int16")
+
+    region = assert_equal_to_bodies([((1, 12, 12, 6), "int16")], body, NARROW_PORT)
+    assert _loaded_bytes(region) == 2 * 12 * 12 * 6 * 2
