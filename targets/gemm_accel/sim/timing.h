@@ -17,7 +17,8 @@
 //   1982). A streams row by row, a line of a channel a column in each cycle, down the columns on wires of its own, so that
 //   weights fill meanwhile: through two registers a cell, where sums pass through one, so that the next cell sees the value
 //   before. Between two rows of taps a delay line holds back the rest of a row of A, one value less than the sums have
-//   columns. A place of A where no window ends gives no sum.
+//   columns. A place of A where no window ends gives no sum. Beside what products need, a cell has one register more
+//   and wires down its column, and a column its delay lines.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
 //   skewed, so that elements at any constant step lie in different ones. An operand that repeats is read once.
 // - Results are there rows + columns - 1 cycles after the last line of operands has entered a unit.
