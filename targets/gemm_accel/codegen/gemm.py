@@ -191,6 +191,12 @@ def packed_scale(scale: ColumnScale, number: int, first: int, stop: int) -> np.n
     return np.frombuffer(b"".join(part.tobytes() for part in parts), np.uint8)
 
 
+def load_scale(assembly: Assembly, gemm: Gemm, columns: Range, address: int) -> None:
+    """Brings the scales of some columns of a product for one group to the scratchpad."""
+    packed = packed_scale(gemm.scale, 0, *columns)
+    assembly.load_constant(assembly.constant(packed), address, "int64", packed.size // BYTES["int64"])
+
+
 def _emit_tile(
     assembly: Assembly, tiles: _Tiles, group: int, rows: Range, columns: Range, number: int
 ) -> None:

@@ -1,49 +1,25 @@
 """A depthwise convolution with the products around it, tile by tile: what lies between them never leaves the chip.
 
 A tile is some rows and columns of the image with all channels. The product before makes, a block of channels at a time,
-the patch that the tile's depthwise convolution reads, halo included; that leaves its result for the product behind,
-which follows when the tile has all channels.
+the patch that the tile's depthwise convolution reads, halo included; the product behind
+adds up what its result contributes.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
-from targets.gemm_accel.codegen.assembly import Assembly, Matrix
-from targets.gemm_accel.codegen.bands import WHOLE, Band, stays_in_band
-from targets.gemm_accel.codegen.buffers import BYTES
+from targets.gemm_accel.codegen.assembly import Assembly
+from targets.gemm_accel.codegen.bands import WHOLE
 from targets.gemm_accel.codegen.depthwise import emit_drain, emit_filters, prepare_tiles
-from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape, patch_extents
-from targets.gemm_accel.codegen.gemm import packed_scale
-from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
-from targets.gemm_accel.codegen.nodes import ColumnScale, Gemm
+from targets.gemm_accel.codegen.depthwise_patches import Shape
+from targets.gemm_accel.codegen.kernels import depthwise_shape
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
-from targets.gemm_accel.codegen.separable import Held, Separable, gemm_of, is_dense
-from targets.gemm_accel.codegen.separable_choice import (
-    Sums,
-    image_patch,
-    image_tiles,
-    operand_places,
-    sums_of,
-    weight_places,
-)
-from targets.gemm_accel.codegen.steps import needs_of, run_steps, store_values
-from targets.gemm_accel.codegen.tiles import (
-    Placed,
-    balanced,
-    counts_of,
-    dense_strides,
-    ranges_of,
-)
-from targets.gemm_accel.codegen.tiling import SCALE_BYTES
-from targets.gemm_accel.codegen.transfers import Range
-from targets.gemm_accel.codegen.views import numpy_value, reshaped
-
-LEAST_SHIFT = 17
-"""Of a drain."""
+from targets.gemm_accel.codegen.separable import Held, Separable
+from targets.gemm_accel.codegen.separable_before import Before
+from targets.gemm_accel.codegen.separable_behind import Behind
+from targets.gemm_accel.codegen.separable_choice import image_tiles, sums_of
+from targets.gemm_accel.codegen.steps import needs_of
+from targets.gemm_accel.codegen.tiles import ranges_of
 
 
 def emit_separable(
@@ -58,9 +34,9 @@ def emit_separable(
     operation, passed = separable.operation, separable.passed
     sums = sums_of(separable, tile, assembly.config)
     assert sums is not None, "a tile was chosen whose sums do not fit"
-    before = None if separable.before is None else _Before(assembly, separable, tile, sums, scratchpad, held)
+    before = None if separable.before is None else Before(assembly, separable, tile, sums, scratchpad, held)
     taken = WHOLE if before is None else before.band
-    behind = None if separable.behind is None else _Behind(assembly, separable, tile, sums, scratchpad, taken)
+    behind = None if separable.behind is None else Behind(assembly, separable, tile, sums, scratchpad, taken)
     produce = None if before is None else before.produce
     needs = needs_of(separable.depthwise, passed if behind else frozenset())
     tiles = prepare_tiles(assembly.config, needs, operation, scratchpad, tile, sums.depthwise, produce)
@@ -87,286 +63,3 @@ def emit_separable(
     if late is not None:
         late()
     return None if behind is None or image_tiles(operation, tile) > 1 else behind.held()
-
-
-class _Before:
-    """The product before: makes patches out of the rows of its operand, which stay for all channels of a tile."""
-
-    def __init__(
-        self,
-        assembly: Assembly,
-        separable: Separable,
-        tile: Shape,
-        sums: Sums,
-        scratchpad: Scratchpad,
-        held: Held | None,
-    ) -> None:
-        assert separable.before is not None
-        self._assembly, self._kernel, self._sums = assembly, separable.before, sums
-        self._operation, self._gemm = separable.operation, gemm_of(separable.before)
-        batch, _, height, width = self._operation.x.shape
-        depth, element = self._gemm.a.shape[2], self._gemm.a.buffer.element_bytes
-        image = reshaped(self._gemm.a, (batch, height, width, depth))
-        assert image is not None, "a product was taken whose rows are no pixels"
-        self._image, pixels = image, math.prod(image_patch(self._operation, tile))
-        places = operand_places(self._operation, tile)
-        # first of all: what is held lies at the scratchpad's near end
-        self._operands = scratchpad.slots(pixels * depth * element, places)
-        seen = self._inside(*((0, extent) for extent in patch_extents(self._operation, tile)))
-        self.band = self._take(held) if seen == ((0, height), (0, width)) and places == 1 else WHOLE
-        self._weights = scratchpad.slots(depth * tile[3] * self._gemm.b.buffer.element_bytes, 2)
-        self._scales = scratchpad.slots(tile[3] * SCALE_BYTES, 2)
-        self._places = needs_of(self._kernel, separable.passed).reserve(scratchpad, (1, pixels, tile[3]))
-        self._bordered: dict[int, tuple[Range, ...]] = {}
-        (self._zeros,) = scratchpad.slots(SCALE_BYTES, 1).addresses
-        none = ColumnScale(*(np.full((1, 1), number) for number in (0, 0, LEAST_SHIFT)))
-        assembly.layer = self._kernel.layer
-        assembly.load_constant(assembly.constant(packed_scale(none, 0, 0, 1)), self._zeros, "int64", 2)
-        self._turn = 0
-
-    def _take(self, held: Held | None) -> Band:
-        """Takes the operand from where it is held, if it is, and says so to the steps that read it, too."""
-        whole, a = tuple((0, extent) for extent in self._image.shape), self._gemm.a
-        if held is None or held.buffer is not a.buffer or not is_dense(a, a.shape):
-            return WHOLE
-        address, _ = self._operands.place(whole)
-        assert address == held.address, "what is held lies elsewhere"
-        return Band(places={held.buffer: (address,)})
-
-    def prefetch(self, patches: Patches, ranges: Sequence[Range] | None) -> None:
-        """Loads what the patch of a tile to come is made of: its place is free when the tile before it is done."""
-        if ranges is None:
-            return
-        image, rows, columns, _ = patches.ranges(ranges)
-        inside = self._inside(rows, columns)
-        if all(first < stop for first, stop in inside):
-            self._assembly.layer = self._kernel.layer
-            self._operand(image, *inside)
-
-    def _inside(self, rows: Range, columns: Range) -> tuple[Range, Range]:
-        """The part of a patch that is image, counted from the image's beginning."""
-        window, (_, _, height, width) = self._operation.window, self._operation.x.shape
-        return _inside(rows, window.pads_begin[0], height), _inside(columns, window.pads_begin[1], width)
-
-    def produce(self, patch: Sequence[Range], placed: Placed) -> None:
-        """Makes a patch of the padded image [batch, height, width, channels] at its place."""
-        inside_rows, inside_columns = self._inside(patch[1], patch[2])
-        if inside_rows[0] < inside_rows[1] and inside_columns[0] < inside_columns[1]:
-            self._fill_image(patch, placed, inside_rows, inside_columns)
-        self._assembly.layer = self._kernel.layer
-        self._fill_border(patch, placed, inside_rows, inside_columns)
-
-    def _fill_image(
-        self, patch: Sequence[Range], placed: Placed, inside_rows: Range, inside_columns: Range
-    ) -> None:
-        """Makes the part of a patch that is image, as many of its rows at a time as there are sums for."""
-        window, (image, rows, columns, channels) = self._operation.window, patch
-        operand = self._operand(image, inside_rows, inside_columns)
-        weights, scale = self._place_weights(channels), self._place_scale(channels)
-        _, row_bytes, pixel_bytes, _ = placed.strides
-        count, width = channels[1] - channels[0], inside_columns[1] - inside_columns[0]
-        step = balanced(inside_rows[1] - inside_rows[0], self._sums.before_count // (width * count))
-        for first in range(*inside_rows, step):
-            stop = min(first + step, inside_rows[1])
-            row, column = (
-                first + window.pads_begin[0] - rows[0],
-                inside_columns[0] + window.pads_begin[1] - columns[0],
-            )
-            address = placed.address + row * row_bytes + column * pixel_bytes
-            a = replace(operand, address=operand.address + (first - inside_rows[0]) * width * operand.pitch)
-            self._multiply(a, weights, scale, (stop - first, width, count), replace(placed, address=address))
-
-    def _multiply(
-        self, a: Matrix, b: Matrix, scale: int, counts: tuple[int, int, int], placed: Placed
-    ) -> None:
-        """Some rows of pixels: the product, drained through the steps into the patch."""
-        assembly, kernel, (rows, columns, channels) = self._assembly, self._kernel, counts
-        sums = self._sums.before[self._turn % 2]
-        self._turn += 1
-        assembly.layer = kernel.layer
-        assembly.gemm(a, b, rows * columns, self._gemm.a.shape[2], channels, sums, accumulate=False)
-        values = {
-            value: Placed(slots.place(self._turn)[0], kernel.nodes[value].dtype, ())
-            for value, slots in self._places.values.items()
-        }
-        values = {
-            value: replace(each, strides=dense_strides(counts, BYTES[each.dtype]))
-            for value, each in values.items()
-        }
-        values |= {value: replace(placed, strides=placed.strides[1:]) for value in kernel.stores}
-        _drain_rows(assembly, kernel, sums, counts, scale, values.get(0))
-        run_steps(assembly, self._places, counts, values, ())
-
-    def _fill_border(
-        self, patch: Sequence[Range], placed: Placed, inside_rows: Range, inside_columns: Range
-    ) -> None:
-        """Writes the padding around the image's part of a patch, unless the patch before at this place had the same."""
-        window, (_, rows, columns, channels) = self._operation.window, patch
-        top, bottom = (edge + window.pads_begin[0] - rows[0] for edge in inside_rows)
-        left, right = (edge + window.pads_begin[1] - columns[0] for edge in inside_columns)
-        height, width, count = rows[1] - rows[0], columns[1] - columns[0], channels[1] - channels[0]
-        geometry = ((top, bottom), (left, right), (height, width), (count, placed.strides[1]))
-        if self._bordered.get(placed.address) == geometry:
-            return
-        self._bordered[placed.address] = geometry
-        _, row_bytes, pixel_bytes, element = placed.strides
-        boxes = [((0, top), (0, width)), ((bottom, height), (0, width))]
-        boxes += [((top, bottom), (0, left)), ((top, bottom), (right, width))]
-        for (first, last), (begin, end) in boxes:
-            if first < last and begin < end:
-                address = placed.address + first * row_bytes + begin * pixel_bytes
-                self._zero(
-                    Placed(address, placed.dtype, (row_bytes, element)), last - first, (end - begin) * count
-                )
-
-    def _zero(self, placed: Placed, rows: int, columns: int) -> None:
-        """Writes zeros: whatever sums there are, drained with a multiplier of 0, which waits for no load."""
-        sums, most = self._sums.before[self._turn % 2], max(self._sums.before_count // columns, 1)
-        for row in range(0, rows, most):
-            part = replace(placed, address=placed.address + row * placed.strides[0])
-            self._assembly.drain(
-                sums, min(most, rows - row), columns, self._zeros, placed.dtype, part, shared=True
-            )
-
-    def _operand(self, image: Range, rows: Range, columns: Range) -> Matrix:
-        """The pixels as rows of the product, loaded unless they are there."""
-        depth, element = self._gemm.a.shape[2], self._gemm.a.buffer.element_bytes
-        ranges = (image, rows, columns, (0, depth))
-        address, present = self._operands.place(ranges)
-        if not present:
-            place = Placed(address, self._gemm.a.buffer.dtype, dense_strides(counts_of(ranges), element))
-            self._assembly.load(self._image, ranges, place)
-        return Matrix(address, self._gemm.a.buffer.dtype, depth * element)
-
-    def _place_weights(self, channels: Range) -> Matrix:
-        address, present = self._weights.place(channels)
-        view, count = self._gemm.b, channels[1] - channels[0]
-        if not present:
-            value = numpy_value(view)[0, :, channels[0] : channels[1]]
-            constant = self._assembly.constant(np.ascontiguousarray(value))
-            self._assembly.load_constant(constant, address, view.buffer.dtype, value.size)
-        return Matrix(address, view.buffer.dtype, count * view.buffer.element_bytes)
-
-    def _place_scale(self, channels: Range) -> int:
-        address, present = self._scales.place(channels)
-        if not present:
-            _load_scale(self._assembly, self._gemm, channels, address)
-        return address
-
-
-class _Behind:
-    """The product behind: adds up what the channels of a tile contribute, block by block."""
-
-    def __init__(
-        self,
-        assembly: Assembly,
-        separable: Separable,
-        tile: Shape,
-        sums: Sums,
-        scratchpad: Scratchpad,
-        band: Band,
-    ) -> None:
-        kernel = separable.behind_image
-        assert kernel is not None, "a separable convolution without a product behind"
-        self._assembly, self._kernel, self._sums = assembly, kernel, sums.behind
-        self._gemm = gemm_of(kernel)
-        (self._value,) = separable.depthwise.stores
-        outputs, weight = self._gemm.b.shape[2], self._gemm.b.buffer.element_bytes
-        places = weight_places(separable, tile, assembly.config)
-        self._operands = scratchpad.slots(math.prod(tile) * self._gemm.a.buffer.element_bytes, 2)
-        self._weights = scratchpad.slots(tile[3] * outputs * weight, places)
-        self._scales = scratchpad.slots(outputs * SCALE_BYTES, 1)
-        held = all(stays_in_band(view, 0, 1) for view in kernel.views() if view.buffer in band.places)
-        self._band = band if held else WHOLE
-        needs = needs_of(kernel, frozenset(self._band.places))
-        self._places = needs.reserve(scratchpad, (*tile[:3], outputs), results_far=True)
-        self._turn = 0
-
-    def held(self) -> Held | None:
-        """The result of the last tile, if it is whole and dense."""
-        (value,), ((view, *others),) = self._kernel.stores, self._kernel.stores.values()
-        if others or not is_dense(view, self._kernel.extents):
-            return None
-        return Held(view.buffer, self._places.values[value].addresses[0])
-
-    def place(self, ranges: Sequence[Range]) -> dict[int, Placed]:
-        """Where the depthwise convolution leaves a block of channels of a tile."""
-        address, _ = self._operands.place(tuple(ranges))
-        buffer = self._gemm.a.buffer
-        return {
-            self._value: Placed(address, buffer.dtype, dense_strides(counts_of(ranges), buffer.element_bytes))
-        }
-
-    def emit(self, ranges: Sequence[Range]) -> None:
-        """The product of a block of channels; behind the last of a tile all is drained through the steps and stored."""
-        (_, channels, outputs), (first, stop) = self._gemm.b.shape, ranges[3]
-        self._assembly.layer = self._kernel.layer
-        weights, placed = self._place_weights(ranges[3]), self.place(ranges)[self._value]
-        _, rows, columns, count = counts_of(ranges)
-        a = Matrix(placed.address, placed.dtype, placed.strides[2])
-        sums = self._sums[self._turn % len(self._sums)]
-        self._assembly.gemm(a, weights, rows * columns, count, outputs, sums, accumulate=first > 0)
-        if stop == channels:
-            self._finish(ranges, sums)
-            self._turn += 1
-
-    def _finish(self, ranges: Sequence[Range], sums: int) -> None:
-        """Drains the sums of a tile through the steps, and stores what they leave."""
-        assembly, kernel, outputs = self._assembly, self._kernel, self._gemm.b.shape[2]
-        part = (*ranges[:3], (0, outputs))
-        _, rows, columns, _ = counts_of(part)
-        scale = self._place_scale()
-        views = self._places.load_views(assembly, part, self._band)
-        values = self._places.place_values(part)
-        assembly.layer = kernel.layer
-        assembly.drain(sums, rows * columns, outputs, scale, kernel.nodes[0].dtype, values.get(0))
-        run_steps(assembly, self._places, counts_of(part), values, views)
-        store_values(assembly, kernel, part, values)
-
-    def _place_weights(self, channels: Range) -> Matrix:
-        view = self._gemm.b
-        address, present = self._weights.place(channels)
-        if not present:
-            value = np.ascontiguousarray(numpy_value(view)[0, channels[0] : channels[1]])
-            self._assembly.load_constant(
-                self._assembly.constant(value), address, view.buffer.dtype, value.size
-            )
-        return Matrix(address, view.buffer.dtype, view.shape[2] * view.buffer.element_bytes)
-
-    def _place_scale(self) -> int:
-        address, present = self._scales.place(())
-        if not present:
-            _load_scale(self._assembly, self._gemm, (0, self._gemm.b.shape[2]), address)
-        return address
-
-
-def _load_scale(assembly: Assembly, gemm: Gemm, columns: Range, address: int) -> None:
-    constant = assembly.constant(packed_scale(gemm.scale, 0, *columns))
-    assembly.load_constant(
-        constant, address, "int64", (columns[1] - columns[0]) * SCALE_BYTES // BYTES["int64"]
-    )
-
-
-def _inside(places: Range, before: int, extent: int) -> Range:
-    """The part of a range of the padded image that is image, counted from the image's beginning."""
-    first = min(max(places[0] - before, 0), extent)
-    return first, max(min(places[1] - before, extent), first)
-
-
-def _drain_rows(
-    assembly: Assembly,
-    kernel: Kernel,
-    sums: int,
-    counts: tuple[int, int, int],
-    scale: int,
-    placed: Placed | None,
-) -> None:
-    """Drains [rows, columns, channels] of sums into the stream, or row by row to places that are not dense."""
-    rows, columns, channels = counts
-    dtype = kernel.nodes[0].dtype
-    if placed is None:
-        assembly.drain(sums, rows * columns, channels, scale, dtype, None)
-        return
-    for row in range(rows):
-        place = Placed(placed.address + row * placed.strides[0], placed.dtype, placed.strides[1:])
-        assembly.drain(sums + row * columns * channels, columns, channels, scale, dtype, place)
