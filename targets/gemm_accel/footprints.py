@@ -35,11 +35,11 @@ def _all(command: isa.Command) -> Iterator[Footprint]:
     elif isinstance(command, isa.Filter):
         yield from _filter(command)
     elif isinstance(command, isa.Drain):
-        sets = 1 if command.shared else command.columns
+        sets = 1 if command.shared else command.counts[2]
         if command.bias != isa.NONE:
             yield Footprint(SCRATCHPAD, command.bias, command.bias + BIAS_BYTES * sets, False)
         yield Footprint(SCRATCHPAD, command.scale, command.scale + SCALE_BYTES * sets, False)
-        yield from _element_wise(command.destination, (1, command.rows, command.columns), True)
+        yield from _element_wise(command.destination, command.counts, True)
     elif isinstance(command, isa.Hadamard | isa.Add | isa.Pwl):
         yield from _element_wise(command.a, command.counts, False)
         if not isinstance(command, isa.Pwl):

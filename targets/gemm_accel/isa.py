@@ -259,18 +259,18 @@ class Filter(Command):
 @command
 @dataclass(frozen=True)
 class Drain(Command):
-    """saturate(requantise(accumulator[r, c] + bias[c], multiplier[c], shift[c])), to the scratchpad or into the stream.
-    `scale` holds `columns` multipliers (i32), then `columns` shifts (i32); with `shared`, one of each, and `bias` one."""
+    """saturate(requantise(accumulator[o, r, c] + bias[c], multiplier[c], shift[c])), to the scratchpad or into the stream;
+    the sums are dense. `scale` holds a multiplier (i32) for each column, then a shift (i32) for each; with `shared`, one of
+    each, and `bias` one."""
 
     opcode: ClassVar[int] = 7
     queue: ClassVar[Queue | None] = Queue.COMPUTE
-    cost: ClassVar[str] = "rows·⌈columns/array columns⌉ cycles of the drain unit, its chain included"
-    accumulator: int = encoded("u32", "the accumulator of element [0, 0]")
-    rows: int = encoded("u32", "rows")
-    columns: int = encoded("u32", "columns")
+    cost: ClassVar[str] = "outer·rows·⌈columns/array columns⌉ cycles of the drain unit, its chain included"
+    accumulator: int = encoded("u32", "the accumulator of element [0, 0, 0]")
+    counts: tuple[int, int, int] = encoded("u32", "outer, rows, columns", count=3)
     bias: int = encoded("u32", "the scratchpad byte of the biases (i64), or NONE")
     scale: int = encoded("u32", "the scratchpad byte of the multipliers and shifts")
-    destination: Destination = nested("where results go; pitch₁ is the row pitch")
+    destination: Destination = nested("where results go")
     shared: int = encoded("u8", "1 where all columns share the bias, multiplier and shift", default=0)
 
 

@@ -150,7 +150,7 @@ def test_a_chain_saturates_after_each_step() -> None:
     source = isa.Operand(isa.STREAM, isa.Type.I16)
     commands = [
         isa.Gemm(A, isa.Type.I16, 24, B, isa.Type.I16, 2 * columns, rows, 12, columns, 0),
-        isa.Drain(0, rows, columns, isa.NONE, SCALE, stream),
+        isa.Drain(0, (1, rows, columns), isa.NONE, SCALE, stream),
         isa.Pwl(source, 0, counts, stream),
         isa.Add(source, dense(A + 4096, residual), 2**20, -(2**20), 20, counts, isa.Destination(isa.STREAM, isa.Type.I8)),
         isa.Hadamard(isa.Operand(isa.STREAM, isa.Type.I8), dense(A + 8192, gate), 2**28, 30, counts, place("int16", counts)),

@@ -46,7 +46,7 @@ def results(
     kind = isa.element_type(dtype)
     scale = np.concatenate([np.full(channels, MULTIPLIER), np.full(channels, SHIFT)]).astype(np.int32)
     place = isa.Destination(OUT, kind, (0, channels * kind.bytes))
-    drain = isa.Drain(9, rows * columns, channels, isa.NONE, SCALE, place)
+    drain = isa.Drain(9, (1, rows * columns, channels), isa.NONE, SCALE, place)
     return run_compute([*commands, drain], {**data, SCALE: scale}, {OUT: (counts, dtype)})[0]
 
 

@@ -42,7 +42,7 @@ def test_a_filter_reads_an_image_with_its_border_and_taps() -> None:
 
 
 def test_the_stream_and_absent_operands_touch_nothing() -> None:
-    drain = isa.Drain(0, 4, 6, isa.NONE, 0, isa.Destination(isa.STREAM))
+    drain = isa.Drain(0, (1, 4, 6), isa.NONE, 0, isa.Destination(isa.STREAM))
     assert footprints(drain) == [Footprint(SCRATCHPAD, 0, 48, False)]
     pwl = isa.Pwl(isa.Operand(isa.STREAM), 0, (1, 4, 6), isa.Destination(64, isa.Type.I16, (0, 12)))
     assert footprints(pwl) == [Footprint(SCRATCHPAD, 64, 64 + 48, True)]

@@ -39,7 +39,10 @@ VALID: list[list[isa.Command]] = [
     [isa.Gather(64, 512, I16, (4, 1, 1, 2, 8), (64, 0, 0, 16, 2), (32, 0, 0, 16, 2), 0, 40)],
     [isa.LoadTable(1024, 0)],
     [isa.Store(CONSTANTS, 128, I16, *GRID)],
-    [isa.Gemm(0, I16, 64, 2048, I16, 32, 20, 32, 16, 100), isa.Drain(100, 20, 16, isa.NONE, SCALE, PLACE)],
+    [
+        isa.Gemm(0, I16, 64, 2048, I16, 32, 20, 32, 16, 100),
+        isa.Drain(100, (1, 20, 16), isa.NONE, SCALE, PLACE),
+    ],
     [
         isa.Filter(0, I16, (512, 32), 2048, I16, 32, (3, 3), (4, 8, 16), 0),
         isa.Filter(64, I16, (512, 32), 2048, I16, 32, (1, 2), (4, 8, 16), 0, 1),

@@ -34,7 +34,7 @@ def gemm_and_drain(
         for low, high in pairwise(bounds)
     ]  # fmt: skip
     out = isa.element_type(dtype)
-    commands.append(isa.Drain(40, m, n, BIAS, SCALE, isa.Destination(OUT, out, (0, n * out.bytes))))
+    commands.append(isa.Drain(40, (1, m, n), BIAS, SCALE, isa.Destination(OUT, out, (0, n * out.bytes))))
     scale = np.concatenate([multiplier, shift]).astype(np.int32)
     data = {A: a, B: b, BIAS: bias.astype(np.int64), SCALE: scale}
     return run_compute(commands, data, {OUT: ((m, n), dtype)})[0]
@@ -124,8 +124,25 @@ def test_rows_of_operands_may_lie_apart_or_repeat() -> None:
     for pitch in (20, 0):
         commands = [
             isa.Gemm(A, isa.Type.I16, pitch, B, isa.Type.I16, 24, 6, 4, 5, 0),
-            isa.Drain(0, 6, 5, isa.NONE, SCALE, isa.Destination(OUT, isa.Type.I16, (0, 10))),
+            isa.Drain(0, (1, 6, 5), isa.NONE, SCALE, isa.Destination(OUT, isa.Type.I16, (0, 10))),
         ]
         (result,) = run_compute(commands, {A: a, B: b, SCALE: scale}, {OUT: ((6, 5), "int16")})
         rows = a[:, :4] if pitch else np.repeat(a[:1, :4], 6, axis=0)
         np.testing.assert_array_equal(result, fixed_point.gemm(rows, b[:, :5], None, 2**30, 45, 16))
+
+
+def test_a_drain_places_rows_with_gaps_between_the_outer_ones() -> None:
+    generator = np.random.default_rng(6)
+    a, b = random_integers(generator, (6, 4), "int16"), random_integers(generator, (4, 5), "int16")
+    scale = np.concatenate([np.full(5, 2**30), np.full(5, 45)]).astype(np.int32)
+    commands = [
+        isa.Gemm(A, isa.Type.I16, 8, B, isa.Type.I16, 10, 6, 4, 5, 0),
+        isa.Drain(0, (2, 3, 5), isa.NONE, SCALE, isa.Destination(OUT, isa.Type.I16, (100, 16))),
+    ]
+    between = np.full(100, 7, np.int16)
+    (result,) = run_compute(commands, {A: a, B: b, SCALE: scale, OUT: between}, {OUT: ((100,), "int16")})
+    expected = between.copy()
+    for row, values in enumerate(fixed_point.gemm(a, b, None, 2**30, 45, 16)):
+        first = row // 3 * 50 + row % 3 * 8
+        expected[first : first + 5] = values
+    np.testing.assert_array_equal(result, expected)

@@ -29,7 +29,7 @@ def meeting_commands(seed: int, count: int, apart: int = ROWS * COLUMNS) -> list
         if kind == "product":
             commands += [
                 isa.Gemm(a.address, I16, PITCH, b.address, I16, PITCH, ROWS, 40, COLUMNS, sums, again),
-                isa.Drain(sums, ROWS, COLUMNS, isa.NONE, SCALE, place(there), 1),
+                isa.Drain(sums, (1, ROWS, COLUMNS), isa.NONE, SCALE, place(there), 1),
             ]
         elif kind == "sum":
             commands.append(isa.Add(a, b, 3, 4, 2, COUNTS, place(there)))

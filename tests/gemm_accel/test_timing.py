@@ -39,7 +39,9 @@ def gemm(
 
 
 def drain(rows: int, columns: int, accumulator: int = 0, out: int = 32768) -> isa.Drain:
-    return isa.Drain(accumulator, rows, columns, isa.NONE, 30000, isa.Destination(out, I16, (0, 2 * columns)))
+    return isa.Drain(
+        accumulator, (1, rows, columns), isa.NONE, 30000, isa.Destination(out, I16, (0, 2 * columns))
+    )
 
 
 def operand(address: int, columns: int, kind: isa.Type = I16) -> isa.Operand:

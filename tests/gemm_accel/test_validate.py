@@ -24,7 +24,7 @@ INTO_STREAM = isa.Destination(isa.STREAM, I16)
 
 GEMM = isa.Gemm(0, I16, 8, 1024, I16, 8, 4, 4, 4, 0)
 FILTER = isa.Filter(0, I16, (320, 32), 4096, I16, 32, (3, 3), (4, 8, 16), 0)
-DRAIN = isa.Drain(0, 4, 4, isa.NONE, 2048, isa.Destination(4096, I16, (0, 8)))
+DRAIN = isa.Drain(0, (1, 4, 4), isa.NONE, 2048, isa.Destination(4096, I16, (0, 8)))
 HADAMARD = isa.Hadamard(A, B, 3, 20, COUNTS, PLACE)
 ADD = isa.Add(A, B, 3, 4, 20, COUNTS, PLACE)
 PWL = isa.Pwl(A, 0, COUNTS, PLACE)

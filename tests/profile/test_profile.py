@@ -11,7 +11,7 @@ from targets.gemm_accel import isa
 LOAD = isa.Load(0, 0, isa.Type.I16, (1,) * 5, (2,) * 5, (2,) * 5)
 STORE = isa.Store(0, 0, isa.Type.I16, (1,) * 5, (2,) * 5, (2,) * 5)
 GEMM = isa.Gemm(0, isa.Type.I16, 2, 0, isa.Type.I16, 2, 4, 5, 6, 0)
-CHAIN = isa.Drain(0, 4, 6, isa.NONE, 0, isa.Destination(isa.STREAM))
+CHAIN = isa.Drain(0, (1, 4, 6), isa.NONE, 0, isa.Destination(isa.STREAM))
 PWL = isa.Pwl(isa.Operand(isa.STREAM), 0, (1, 4, 6), isa.Destination(0))
 ALONE = isa.Pwl(isa.Operand(0), 0, (1, 4, 6), isa.Destination(0))
 

@@ -33,7 +33,7 @@ def region(*commands: CommandTime) -> Traffic:
 def test_the_scratchpad_holds_what_is_still_to_be_read() -> None:
     """A load of KiB 1 in cycles 10..20, read in cycles 100..110; its result in KiB 3, stored in cycles 300..310."""
     gemm = isa.Gemm(KIB, isa.Type.I16, KIB, 2 * KIB, isa.Type.I16, 2, 1, 512, 1, 0)
-    drain = isa.Drain(0, 1, 512, isa.NONE, 10 * KIB, isa.Destination(3 * KIB, isa.Type.I16, (0, 0), 2))
+    drain = isa.Drain(0, (1, 1, 512), isa.NONE, 10 * KIB, isa.Destination(3 * KIB, isa.Type.I16, (0, 0), 2))
     picture = scratchpad_map(
         region(
             CommandTime(moved(isa.Load, 0, KIB), "a", DRAM, 10, 20, 10, KIB),

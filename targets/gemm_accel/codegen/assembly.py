@@ -190,27 +190,26 @@ class Assembly:
     def drain(
         self,
         accumulator: int,
-        rows: int,
-        columns: int,
+        counts: Counts,
         scale: int,
         dtype: str,
         place: Placed | None,
         shared: bool = False,
     ) -> None:
-        """Requantises accumulators to a place of [rows, columns] in the scratchpad, or into the stream.
+        """Requantises accumulators to a place of [outer, rows, columns] in the scratchpad, or into the stream.
 
         `scale` is the address of int64 biases, int32 multipliers and int32 shifts, one each if they are `shared`.
         """
-        kind, scales = isa.element_type(dtype), 1 if shared else columns
+        kind, scales = isa.element_type(dtype), 1 if shared else counts[2]
         accesses = [Access("scratchpad", scale, scale + 16 * scales, False)]
         if place is None:
             destination = isa.Destination(isa.STREAM, kind)
         else:
-            pitch, step = place.strides[-2:]
-            destination = isa.Destination(place.address, kind, (0, pitch), dense_or(step, kind))
-            written = isa.Operand(place.address, kind, (0, pitch), step)
-            accesses.append(operand_access(written, (1, rows, columns)).written())
-        command = isa.Drain(accumulator, rows, columns, scale, scale + 8 * scales, destination, int(shared))
+            outer, pitch, step = place.strides[-3:]
+            destination = isa.Destination(place.address, kind, (outer, pitch), dense_or(step, kind))
+            written = isa.Operand(place.address, kind, (outer, pitch), step)
+            accesses.append(operand_access(written, counts).written())
+        command = isa.Drain(accumulator, counts, scale, scale + 8 * scales, destination, int(shared))
         self._add(command, accesses)
 
     def elementwise(

@@ -182,11 +182,9 @@ def emit_drain(
     scale = _place_scale(assembly, tiles, ranges[3])
     views = tiles.places.load_views(assembly, ranges)
     values = {**tiles.places.place_values(ranges), **(resident or {})}
-    place = values.get(0)
-    pixels = None if place is None else Placed(place.address, place.dtype, place.strides[2:])
     assembly.layer = kernel.layer
     sums, dtype = tiles.sums[number % len(tiles.sums)], kernel.nodes[0].dtype
-    assembly.drain(sums, rows * columns, channels, scale, dtype, pixels)
+    assembly.drain(sums, (rows, columns, channels), scale, dtype, values.get(0))
     run_steps(assembly, tiles.places, counts_of(ranges), values, views)
     if resident is None:
         store_values(assembly, kernel, ranges, values)

@@ -214,7 +214,7 @@ def _emit_tile(
     views = tiles.places.load_views(assembly, ranges, tiles.band)
     values = tiles.places.place_values(ranges, tiles.band)
     assembly.layer = kernel.layer
-    assembly.drain(accumulator, m, n, scale, kernel.nodes[0].dtype, values.get(0))
+    assembly.drain(accumulator, (1, m, n), scale, kernel.nodes[0].dtype, values.get(0))
     run_steps(assembly, tiles.places, counts_of(ranges), values, views)
     store_values(assembly, kernel, ranges, values, tiles.band)
 

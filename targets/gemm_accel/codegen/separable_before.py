@@ -12,7 +12,6 @@ from targets.gemm_accel.codegen.bands import WHOLE, Band
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape, patch_extents
 from targets.gemm_accel.codegen.gemm import load_scale, packed_scale
-from targets.gemm_accel.codegen.kernels import Kernel
 from targets.gemm_accel.codegen.nodes import ColumnScale
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.separable import Held, Separable, gemm_of, is_dense
@@ -132,7 +131,7 @@ class Before:
             for value, each in values.items()
         }
         values |= {value: replace(placed, strides=placed.strides[1:]) for value in kernel.stores}
-        _drain_rows(assembly, kernel, sums, counts, scale, values.get(0))
+        assembly.drain(sums, counts, scale, kernel.nodes[0].dtype, values.get(0))
         run_steps(assembly, self._places, counts, values, ())
 
     def _fill_border(
@@ -153,18 +152,16 @@ class Before:
         for (first, last), (begin, end) in boxes:
             if first < last and begin < end:
                 address = placed.address + first * row_bytes + begin * pixel_bytes
-                self._zero(
-                    Placed(address, placed.dtype, (row_bytes, element)), last - first, (end - begin) * count
-                )
+                box = Placed(address, placed.dtype, (0, row_bytes, element))
+                self._zero(box, last - first, (end - begin) * count)
 
     def _zero(self, placed: Placed, rows: int, columns: int) -> None:
         """Writes zeros: whatever sums there are, drained with a multiplier of 0, which waits for no load."""
         sums, most = self._sums.before[self._turn % 2], max(self._sums.before_count // columns, 1)
         for row in range(0, rows, most):
-            part = replace(placed, address=placed.address + row * placed.strides[0])
-            self._assembly.drain(
-                sums, min(most, rows - row), columns, self._zeros, placed.dtype, part, shared=True
-            )
+            part = replace(placed, address=placed.address + row * placed.strides[1])
+            counts = (1, min(most, rows - row), columns)
+            self._assembly.drain(sums, counts, self._zeros, placed.dtype, part, shared=True)
 
     def _operand(self, image: Range, rows: Range, columns: Range) -> Matrix:
         """The pixels as rows of the product, loaded unless they are there."""
@@ -196,22 +193,3 @@ def _inside(places: Range, before: int, extent: int) -> Range:
     """The part of a range of the padded image that is image, counted from the image's beginning."""
     first = min(max(places[0] - before, 0), extent)
     return first, max(min(places[1] - before, extent), first)
-
-
-def _drain_rows(
-    assembly: Assembly,
-    kernel: Kernel,
-    sums: int,
-    counts: tuple[int, int, int],
-    scale: int,
-    placed: Placed | None,
-) -> None:
-    """Drains [rows, columns, channels] of sums into the stream, or row by row to places that are not dense."""
-    rows, columns, channels = counts
-    dtype = kernel.nodes[0].dtype
-    if placed is None:
-        assembly.drain(sums, rows * columns, channels, scale, dtype, None)
-        return
-    for row in range(rows):
-        place = Placed(placed.address + row * placed.strides[0], placed.dtype, placed.strides[1:])
-        assembly.drain(sums + row * columns * channels, columns, channels, scale, dtype, place)

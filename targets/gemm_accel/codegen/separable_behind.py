@@ -84,7 +84,7 @@ class Behind:
         views = self._places.load_views(assembly, part, self._band)
         values = self._places.place_values(part)
         assembly.layer = kernel.layer
-        assembly.drain(sums, rows * columns, outputs, scale, kernel.nodes[0].dtype, values.get(0))
+        assembly.drain(sums, (rows, columns, outputs), scale, kernel.nodes[0].dtype, values.get(0))
         run_steps(assembly, self._places, counts_of(part), values, views)
         store_values(assembly, kernel, part, values)
 

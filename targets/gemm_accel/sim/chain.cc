@@ -13,15 +13,16 @@ struct Ends {
   int64_t elements = 0;
 };
 
+int64_t elements(const std::array<uint32_t, 3>& counts) { return int64_t{counts[0]} * counts[1] * counts[2]; }
+
 template <typename Elementwise>
 Ends elementwise_ends(const Elementwise& command) {
-  const auto& counts = command.counts;
-  return {&command.a, &command.destination, int64_t{counts[0]} * counts[1] * counts[2]};
+  return {&command.a, &command.destination, elements(command.counts)};
 }
 
 struct EndsOf {
   Ends operator()(const isa::Drain& drain) const {
-    return {nullptr, &drain.destination, int64_t{drain.rows} * drain.columns};
+    return {nullptr, &drain.destination, elements(drain.counts)};
   }
   Ends operator()(const isa::Hadamard& command) const { return elementwise_ends(command); }
   Ends operator()(const isa::Add& command) const { return elementwise_ends(command); }

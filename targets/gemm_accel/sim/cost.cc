@@ -108,7 +108,7 @@ struct ComputeCyclesOf {
     return rows * columns * passes(filter.a_type) * passes(filter.b_type);
   }
   int64_t first_block(const isa::Filter& filter) const { return int64_t{filter.kernel[0]} * filter.kernel[1]; }
-  int64_t operator()(const isa::Drain& drain) const { return lines({1, drain.rows, drain.columns}); }
+  int64_t operator()(const isa::Drain& drain) const { return lines(drain.counts); }
   int64_t operator()(const isa::Hadamard& command) const {
     return lines(command.counts) * passes(command.a.type) * passes(command.b.type);
   }

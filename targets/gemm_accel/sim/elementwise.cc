@@ -52,7 +52,7 @@ void read_columns(const uint8_t* from, bool shared, int64_t count, int64_t more,
 // Those of the columns and then of `more`, as rows follow each other. They are valid until the next call of a thread.
 const ColumnScales& column_scales(const State& state, const isa::Drain& command, int64_t more) {
   static thread_local ColumnScales scales;
-  const int64_t count = command.columns;
+  const int64_t count = command.counts[2];
   const uint8_t* scale = state.scratchpad.data() + command.scale;
   const int64_t numbers = command.shared ? 1 : count;
   const uint8_t* bias = command.bias == isa::kNone ? nullptr : state.scratchpad.data() + command.bias;
@@ -80,7 +80,7 @@ void evaluate_stream(const Table& table, const Extents& extents, const Access& d
 
 void execute(const isa::Drain& command, State& state) {
   std::array<Access, 1> destination{access_of(command.destination)};
-  const Extents extents = joined({1, command.rows, command.columns}, destination);
+  const Extents extents = joined(extents_of(command.counts), destination);
   prepare_stream(state, destination[0], extents);
   if (extents.elements() == 0) return;
   const ColumnScales& scales = column_scales(state, command, std::min(kScales, extents.columns));
@@ -89,7 +89,7 @@ void execute(const isa::Drain& command, State& state) {
     int64_t* results = destination[0].stream ? state.stream.data() + piece.position : values;
     for (int64_t first = 0; first < piece.count; first += kScales) {
       const int64_t* sums = state.accumulators.data() + (command.accumulator + piece.position + first);
-      const int64_t count = std::min(kScales, piece.count - first), column = (piece.column + first) % command.columns;
+      const int64_t count = std::min(kScales, piece.count - first), column = (piece.column + first) % command.counts[2];
       const int64_t* biases = scales.biases.data() + column;
       const int32_t *multipliers = scales.multipliers.data() + column, *shifts = scales.shifts.data() + column;
       if (!requantise_sums(sums, biases, multipliers, shifts, count, results + first)) {

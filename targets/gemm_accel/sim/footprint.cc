@@ -144,11 +144,11 @@ class Collector {
   }
 
   void operator()(const isa::Drain& drain) {
-    sums(false, drain.accumulator, int64_t{drain.rows} * drain.columns);
-    const int64_t bytes = 8 * int64_t{drain.shared ? 1 : drain.columns};
+    sums(false, drain.accumulator, int64_t{drain.counts[0]} * drain.counts[1] * drain.counts[2]);
+    const int64_t bytes = 8 * int64_t{drain.shared ? 1 : drain.counts[2]};
     if (drain.bias != isa::kNone) accesses.push_back(dense(Memory::kScratchpad, false, "bias", drain.bias, bytes));
     accesses.push_back(dense(Memory::kScratchpad, false, "scale", drain.scale, bytes));
-    write(drain.destination, {1, drain.rows, drain.columns});
+    write(drain.destination, drain.counts);
   }
 
   void operator()(const isa::Hadamard& command) {

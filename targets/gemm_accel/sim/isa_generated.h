@@ -243,8 +243,7 @@ struct Drain {
   static constexpr const char* mnemonic = "DRAIN";
   static constexpr Queue queue = Queue::kCompute;
   uint32_t accumulator{};
-  uint32_t rows{};
-  uint32_t columns{};
+  std::array<uint32_t, 3> counts{};
   uint32_t bias{};
   uint32_t scale{};
   Destination destination{};
@@ -252,8 +251,7 @@ struct Drain {
 
   void read([[maybe_unused]] ByteReader& reader) {
     accumulator = reader.integer<uint32_t>();
-    rows = reader.integer<uint32_t>();
-    columns = reader.integer<uint32_t>();
+    for (auto& value : counts) value = reader.integer<uint32_t>();
     bias = reader.integer<uint32_t>();
     scale = reader.integer<uint32_t>();
     destination.read(reader);

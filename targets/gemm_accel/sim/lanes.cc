@@ -40,7 +40,7 @@ struct WorkOf {
     const int64_t sums = int64_t{gemm.m} * gemm.n;
     return 64 + sums + sums * gemm.k / 16;
   }
-  int64_t operator()(const isa::Drain& drain) const { return 64 + 4 * int64_t{drain.rows} * drain.columns; }
+  int64_t operator()(const isa::Drain& drain) const { return 64 + 4 * product(drain.counts); }
   int64_t operator()(const isa::Filter& filter) const {
     return 64 + (2 + int64_t{filter.kernel[0]} * filter.kernel[1] / 4) * product(filter.counts);
   }

@@ -112,7 +112,7 @@ struct Rules {
   }
 
   void operator()(const isa::Drain& drain) const {
-    check_counts(std::array<uint32_t, 2>{drain.rows, drain.columns});
+    check_counts(drain.counts);
     check_result(drain.destination);
     check_flag("shared", drain.shared);
   }

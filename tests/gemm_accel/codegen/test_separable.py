@@ -127,6 +127,15 @@ def test_a_tensor_that_others_read_goes_to_the_dram() -> None:
     assert stored_bytes(region) == 2 * 32 * 32 * 32 * 2
 
 
+def test_the_rows_of_a_patch_are_drained_together_whether_a_table_follows_or_not() -> None:
+    """The array would wait for the drain unit to take a command for each row."""
+    kinds = [
+        [type(c) for c in compiled((24, 20), window_of(3, 1, 32), NARROW_PORT, parts).program.commands]
+        for parts in (("before", "behind"), ("before", "linear", "behind"))
+    ]
+    assert kinds[0].count(isa.Drain) == kinds[1].count(isa.Drain)
+
+
 def test_a_wide_image_passes_in_two_halves() -> None:
     compiled((20, 20), window_of(3, 1, 16), NARROW_PORT, ("before", "linear", "behind"), dtype="int32")
 
