@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 import tvm
@@ -14,8 +15,10 @@ from passes.views import reshape
 
 BLOCK_ROWS, BLOCK_COLUMNS = 6, 16
 """The sums that vector registers hold, with room for what they are made of."""
-BAND = 4
-"""Blocks of rows that a thread takes at a time: columns of the right operand stay near it for as long."""
+BAND = 16
+"""Blocks of rows that a thread takes at a time, at most: they and a panel of columns stay near it for as long."""
+CHUNKS = 8
+"""Into how many parts the columns are divided, as far as there are panels: so few rows keep all threads busy, too."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
@@ -90,7 +93,11 @@ def _panels_kernel() -> tirx.PrimFunc:
 
 @cache
 def _matmul_kernel() -> tirx.PrimFunc:
-    """a [groups, rows, depth] times b, given in panels, any extents; sums run over depth in order."""
+    """a [groups, rows, depth] times b, given in panels, any extents; sums run over depth in order.
+
+    Threads take neighbouring parts of the result, as many each. Bands and chunks are as even as blocks and panels allow,
+    and of two neighbours it is the smaller operand that both read.
+    """
 
     @T.prim_func(private=True, s_tir=True)
     def matmul(a_handle: T.handle, panels_handle: T.handle, out_handle: T.handle) -> None:
@@ -99,38 +106,60 @@ def _matmul_kernel() -> tirx.PrimFunc:
         a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
         panels = T.match_buffer(panels_handle, (groups, count, depth, BLOCK_COLUMNS), "float32")
         out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
-        for band in T.parallel(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND))):
+        for part in T.parallel(groups * _bands(rows) * _chunks(count)):
             with T.sblock("matmul"):
-                v_band = T.axis.spatial(groups * T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)), band)
+                v_part = T.axis.spatial(groups * _bands(rows) * _chunks(count), part)
                 total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
-                g: T.let[T.int64] = v_band // T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND))
-                first_row: T.let[T.int64] = (
-                    v_band % T.ceildiv(rows, T.int64(BLOCK_ROWS * BAND)) * T.int64(BLOCK_ROWS * BAND)
-                )
-                for block in range(count):
-                    for part in range(BAND):
-                        row: T.let[T.int64] = first_row + T.cast(part, "int64") * T.int64(BLOCK_ROWS)
-                        first: T.let[T.int64] = block * T.int64(BLOCK_COLUMNS)
-                        if row < rows:
+                # numbers in memory, since TVM's simplifier takes seconds over as many nested divisions
+                band = T.sblock_alloc_buffer((3,), "int64", scope="local")
+                chunk = T.sblock_alloc_buffer((3,), "int64", scope="local")
+                g: T.let[T.int64] = v_part // (_bands(rows) * _chunks(count))
+                band[0] = v_part % (_bands(rows) * _chunks(count))
+                chunk[0] = band[0]
+                if columns > rows:
+                    band[0] = band[0] % _bands(rows)
+                    chunk[0] = chunk[0] // _bands(rows)
+                else:
+                    band[0] = band[0] // _chunks(count)
+                    chunk[0] = chunk[0] % _chunks(count)
+                band[1] = band[0] * _blocks(rows) // _bands(rows)
+                band[2] = (band[0] + T.int64(1)) * _blocks(rows) // _bands(rows)
+                chunk[1] = chunk[0] * count // _chunks(count)
+                chunk[2] = (chunk[0] + T.int64(1)) * count // _chunks(count)
+                for panel in range(chunk[1], chunk[2]):
+                    for block in range(band[1], band[2]):
+                        row: T.let[T.int64] = block * T.int64(BLOCK_ROWS)
+                        first: T.let[T.int64] = panel * T.int64(BLOCK_COLUMNS)
+                        for i in T.unroll(BLOCK_ROWS):
+                            for j in T.vectorized(BLOCK_COLUMNS):
+                                total[i, j] = T.float32(0)
+                        for k in range(depth):
                             for i in T.unroll(BLOCK_ROWS):
                                 for j in T.vectorized(BLOCK_COLUMNS):
-                                    total[i, j] = T.float32(0)
-                            for k in range(depth):
-                                for i in T.unroll(BLOCK_ROWS):
+                                    # rows beyond the last are the last again, and written nowhere
+                                    total[i, j] += (
+                                        a[g, T.min(row + i, rows - T.int64(1)), k] * panels[g, panel, k, j]
+                                    )
+                        for i in T.unroll(BLOCK_ROWS):
+                            if row + i < rows:
+                                if first + T.int64(BLOCK_COLUMNS) <= columns:
                                     for j in T.vectorized(BLOCK_COLUMNS):
-                                        # rows beyond the last are the last again, and written nowhere
-                                        total[i, j] += (
-                                            a[g, T.min(row + i, rows - T.int64(1)), k]
-                                            * panels[g, block, k, j]
-                                        )
-                            for i in T.unroll(BLOCK_ROWS):
-                                if row + i < rows:
-                                    if first + T.int64(BLOCK_COLUMNS) <= columns:
-                                        for j in T.vectorized(BLOCK_COLUMNS):
+                                        out[g, row + i, first + j] = total[i, j]
+                                else:
+                                    for j in range(BLOCK_COLUMNS):
+                                        if first + j < columns:
                                             out[g, row + i, first + j] = total[i, j]
-                                    else:
-                                        for j in range(BLOCK_COLUMNS):
-                                            if first + j < columns:
-                                                out[g, row + i, first + j] = total[i, j]
 
     return matmul
+
+
+def _blocks(rows: Any) -> Any:
+    return tirx.ceildiv(rows, tirx.const(BLOCK_ROWS, "int64"))
+
+
+def _bands(rows: Any) -> Any:
+    return tirx.ceildiv(rows, tirx.const(BLOCK_ROWS * BAND, "int64"))
+
+
+def _chunks(panels: Any) -> Any:
+    return tirx.min(panels, tirx.const(CHUNKS, "int64"))
