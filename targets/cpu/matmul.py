@@ -1,33 +1,98 @@
-"""Float products through one kernel for all shapes, in place of a naive loop nest for each."""
+"""Float products, and what follows them element by element, through one kernel for all shapes."""
 
 import math
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import tvm
-from tvm import ir, relax, tirx
-from tvm.script import tirx as T
+from tvm import ir, relax
 
 from passes.matrix_form.composite import call_kernel
-from passes.rewrite import Emitter, constant_value, dtype_of, rewrite_calls, shape_of
+from passes.matrix_form.pwl import FLOAT_PWL
+from passes.rewrite import (
+    Emitter,
+    bindings_of,
+    callee_name,
+    constant_value,
+    dtype_of,
+    rebuild,
+    shape_of,
+    variables_of,
+)
 from passes.views import reshape
-
-BLOCK_ROWS, BLOCK_COLUMNS = 6, 16
-"""The sums that vector registers hold, with room for what they are made of."""
-BAND = 16
-"""Blocks of rows that a thread takes at a time, at most: they and a panel of columns stay near it for as long."""
-CHUNKS = 8
-"""Into how many parts the columns are divided, as far as there are panels: so few rows keep all threads busy, too."""
+from targets.cpu.matmul_kernel import BLOCK_COLUMNS, matmul_kernel, panels_kernel
+from targets.cpu.table_lines import FEW
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
 def ScheduleMatmul(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
-    """Every float32 matmul in `main` whose batches are equal, or whose right operand has none, calls the kernel."""
-    return rewrite_calls(module, {"relax.matmul": _use_kernel})
+    """Every float32 matmul in `main` whose batches are equal, or whose right operand has none, calls the kernel.
+
+    So do the sum with a constant row, the sum with a tensor and the table of few segments that read nothing but it.
+    """
+    return rebuild(module, _Products(module).visit)
 
 
-def _use_kernel(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+@dataclass(frozen=True)
+class Product:
+    """table(a·b + bias + residual), [groups, rows, columns]: a [groups, rows, depth], b in panels."""
+
+    shape: tuple[int, int, int]
+    a: relax.Expr
+    panels: relax.Expr
+    bias: np.ndarray | None = None
+    """[groups or 1, columns]."""
+    residual: relax.Expr | None = None
+    table: tuple[relax.Expr, ...] | None = None
+    """Boundaries, slopes and intercepts."""
+
+    def call(self, emitter: Emitter) -> relax.Call:
+        """The kernel's call, in which what is absent has no effect."""
+        zero, one = emitter.constant(np.zeros(1)), emitter.constant(np.ones(1))
+        columns = self.shape[2]
+        bias = np.zeros((1, columns)) if self.bias is None else self.bias
+        padding = -columns % BLOCK_COLUMNS
+        padded = np.pad(bias, [(0, 0), (0, padding)]).reshape(len(bias), -1, BLOCK_COLUMNS)
+        residual = emitter.constant(np.zeros((1, 1, 1))) if self.residual is None else self.residual
+        table = (zero, one, zero) if self.table is None else self.table
+        kernel = emitter.builder.add_func(matmul_kernel(), "matmul_float32")
+        operands = [self.a, self.panels, emitter.constant(padded), residual, *table]
+        return call_kernel(emitter, kernel, operands, self.shape, "float32")
+
+
+@dataclass
+class _Products:
+    """Rewrites main; `products` knows the products of the new function by the variables that hold them, in any shape."""
+
+    module: ir.IRModule
+    products: dict[relax.Var, Product] = field(default_factory=dict)
+    uses: Counter[relax.Var] = field(default_factory=Counter)
+    """How often each variable of the old function is read."""
+
+    def __post_init__(self) -> None:
+        main = self.module["main"]
+        values = [*(binding.value for binding in bindings_of(main)), main.body.body]
+        self.uses = Counter(variable for value in values for variable in variables_of(value))
+
+    def visit(self, emitter: Emitter, binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
+        if not isinstance(value, relax.Call):
+            return value
+        name = callee_name(self.module, value)
+        product = _product(emitter, value) if name == "relax.matmul" else None
+        for index, argument in enumerate(binding.value.args):
+            before = self.products.get(value.args[index]) if self.uses[argument] == 1 else None
+            if product is None and before is not None:
+                product = _extended(emitter, before, name, value, index)
+        if product is None:
+            return value
+        result = reshape(emitter, emitter.emit(product.call(emitter)), shape_of(value))
+        self.products[result] = product
+        return result
+
+
+def _product(emitter: Emitter, call: relax.Call) -> Product | None:
     a, b = call.args
     a_shape, b_shape = shape_of(a), shape_of(b)
     if dtype_of(a) != "float32" or len(a_shape) < 2 or len(b_shape) < 2:
@@ -39,10 +104,36 @@ def _use_kernel(emitter: Emitter, call: relax.Call) -> relax.Expr | None:
         groups = math.prod(a_shape[:-2])
     else:
         return None
-    operands = [reshape(emitter, a, (groups, rows, depth)), _panels(emitter, b, (groups, depth, columns))]
-    kernel = emitter.builder.add_func(_matmul_kernel(), "matmul_float32")
-    product = emitter.emit(call_kernel(emitter, kernel, operands, [groups, rows, columns], "float32"))
-    return reshape(emitter, product, (*a_shape[:-1], columns))
+    panels = _panels(emitter, b, (groups, depth, columns))
+    return Product((groups, rows, columns), reshape(emitter, a, (groups, rows, depth)), panels)
+
+
+def _extended(emitter: Emitter, product: Product, name: str, call: relax.Call, index: int) -> Product | None:
+    """The product with a call that reads it as its argument `index`; None where the kernel does not know that."""
+    if product.table is not None:
+        return None
+    if name == "relax.reshape":
+        return product
+    if name == FLOAT_PWL:
+        table = tuple(call.args[1:])
+        return replace(product, table=table) if shape_of(table[1])[0] <= FEW else None
+    if name == "relax.add" and shape_of(call) == shape_of(call.args[index]):
+        return _with_term(emitter, product, call.args[1 - index], shape_of(call))
+    return None
+
+
+def _with_term(emitter: Emitter, product: Product, term: relax.Expr, shape: Sequence[int]) -> Product | None:
+    """The product plus a term that is broadcast to `shape`, in which the product stands."""
+    value = constant_value(term)
+    if value is not None:
+        whole = np.broadcast_to(value, shape).reshape(product.shape)
+        shared = (whole == whole[:1]).all()
+        bias = whole[: 1 if shared else None, 0]
+        if product.bias is None and (whole == bias[:, None]).all():
+            return replace(product, bias=bias)
+    if product.residual is None and shape_of(term) == tuple(shape):
+        return replace(product, residual=reshape(emitter, term, product.shape))
+    return None
 
 
 def _panels(emitter: Emitter, b: relax.Expr, shape: tuple[int, int, int]) -> relax.Expr:
@@ -55,111 +146,6 @@ def _panels(emitter: Emitter, b: relax.Expr, shape: tuple[int, int, int]) -> rel
         padded[..., :columns] = value.reshape(shape)
         panels = padded.reshape(groups, depth, count, BLOCK_COLUMNS).transpose(0, 2, 1, 3)
         return emitter.constant(np.ascontiguousarray(panels))
-    kernel = emitter.builder.add_func(_panels_kernel(), "panels_float32")
+    kernel = emitter.builder.add_func(panels_kernel(), "panels_float32")
     extents = [groups, count, depth, BLOCK_COLUMNS]
     return emitter.emit(call_kernel(emitter, kernel, [reshape(emitter, b, shape)], extents, "float32"))
-
-
-@cache
-def _panels_kernel() -> tirx.PrimFunc:
-    """b [groups, depth, columns] in panels of neighbouring columns, zeros behind the last, which a block reads in order."""
-
-    @T.prim_func(private=True, s_tir=True)
-    def panels(b_handle: T.handle, out_handle: T.handle) -> None:
-        T.func_attr({"tirx.noalias": True})
-        groups, depth, columns, panels = T.int64(), T.int64(), T.int64(), T.int64()
-        b = T.match_buffer(b_handle, (groups, depth, columns), "float32")
-        out = T.match_buffer(out_handle, (groups, panels, depth, BLOCK_COLUMNS), "float32")
-        for panel in T.parallel(groups * panels):
-            with T.sblock("panels"):
-                v_panel = T.axis.spatial(groups * panels, panel)
-                of: T.let[T.int64] = v_panel // panels
-                number: T.let[T.int64] = v_panel % panels
-                if (number + T.int64(1)) * T.int64(BLOCK_COLUMNS) <= columns:
-                    for k in range(depth):
-                        for j in T.vectorized(BLOCK_COLUMNS):
-                            out[of, number, k, j] = b[of, k, number * T.int64(BLOCK_COLUMNS) + j]
-                else:
-                    for k in range(depth):
-                        for j in range(BLOCK_COLUMNS):
-                            out[of, number, k, j] = T.if_then_else(
-                                number * T.int64(BLOCK_COLUMNS) + j < columns,
-                                b[of, k, number * T.int64(BLOCK_COLUMNS) + j],
-                                T.float32(0),
-                            )
-
-    return panels
-
-
-@cache
-def _matmul_kernel() -> tirx.PrimFunc:
-    """a [groups, rows, depth] times b, given in panels, any extents; sums run over depth in order.
-
-    Threads take neighbouring parts of the result, as many each. Bands and chunks are as even as blocks and panels allow,
-    and of two neighbours it is the smaller operand that both read.
-    """
-
-    @T.prim_func(private=True, s_tir=True)
-    def matmul(a_handle: T.handle, panels_handle: T.handle, out_handle: T.handle) -> None:
-        T.func_attr({"tirx.noalias": True})
-        groups, rows, depth, columns, count = T.int64(), T.int64(), T.int64(), T.int64(), T.int64()
-        a = T.match_buffer(a_handle, (groups, rows, depth), "float32")
-        panels = T.match_buffer(panels_handle, (groups, count, depth, BLOCK_COLUMNS), "float32")
-        out = T.match_buffer(out_handle, (groups, rows, columns), "float32")
-        for part in T.parallel(groups * _bands(rows) * _chunks(count)):
-            with T.sblock("matmul"):
-                v_part = T.axis.spatial(groups * _bands(rows) * _chunks(count), part)
-                total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
-                # numbers in memory, since TVM's simplifier takes seconds over as many nested divisions
-                band = T.sblock_alloc_buffer((3,), "int64", scope="local")
-                chunk = T.sblock_alloc_buffer((3,), "int64", scope="local")
-                g: T.let[T.int64] = v_part // (_bands(rows) * _chunks(count))
-                band[0] = v_part % (_bands(rows) * _chunks(count))
-                chunk[0] = band[0]
-                if columns > rows:
-                    band[0] = band[0] % _bands(rows)
-                    chunk[0] = chunk[0] // _bands(rows)
-                else:
-                    band[0] = band[0] // _chunks(count)
-                    chunk[0] = chunk[0] % _chunks(count)
-                band[1] = band[0] * _blocks(rows) // _bands(rows)
-                band[2] = (band[0] + T.int64(1)) * _blocks(rows) // _bands(rows)
-                chunk[1] = chunk[0] * count // _chunks(count)
-                chunk[2] = (chunk[0] + T.int64(1)) * count // _chunks(count)
-                for panel in range(chunk[1], chunk[2]):
-                    for block in range(band[1], band[2]):
-                        row: T.let[T.int64] = block * T.int64(BLOCK_ROWS)
-                        first: T.let[T.int64] = panel * T.int64(BLOCK_COLUMNS)
-                        for i in T.unroll(BLOCK_ROWS):
-                            for j in T.vectorized(BLOCK_COLUMNS):
-                                total[i, j] = T.float32(0)
-                        for k in range(depth):
-                            for i in T.unroll(BLOCK_ROWS):
-                                for j in T.vectorized(BLOCK_COLUMNS):
-                                    # rows beyond the last are the last again, and written nowhere
-                                    total[i, j] += (
-                                        a[g, T.min(row + i, rows - T.int64(1)), k] * panels[g, panel, k, j]
-                                    )
-                        for i in T.unroll(BLOCK_ROWS):
-                            if row + i < rows:
-                                if first + T.int64(BLOCK_COLUMNS) <= columns:
-                                    for j in T.vectorized(BLOCK_COLUMNS):
-                                        out[g, row + i, first + j] = total[i, j]
-                                else:
-                                    for j in range(BLOCK_COLUMNS):
-                                        if first + j < columns:
-                                            out[g, row + i, first + j] = total[i, j]
-
-    return matmul
-
-
-def _blocks(rows: Any) -> Any:
-    return tirx.ceildiv(rows, tirx.const(BLOCK_ROWS, "int64"))
-
-
-def _bands(rows: Any) -> Any:
-    return tirx.ceildiv(rows, tirx.const(BLOCK_ROWS * BAND, "int64"))
-
-
-def _chunks(panels: Any) -> Any:
-    return tirx.min(panels, tirx.const(CHUNKS, "int64"))
