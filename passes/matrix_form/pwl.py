@@ -21,12 +21,17 @@ PWL = "gemm_accel.pwl"
 def float_pwl(emitter: Emitter, x: relax.Expr, table: Table) -> relax.Call:
     """slope[s(x)]·x + intercept[s(x)] in float32, s(x) being the number of boundaries not above x; any shape."""
     constants = [emitter.constant(values) for values in (table.boundaries, table.slopes, table.intercepts)]
+    return float_pwl_of(emitter, x, constants)
+
+
+def float_pwl_of(emitter: Emitter, x: relax.Expr, table: Sequence[relax.Expr]) -> relax.Call:
+    """`float_pwl` of a table as it stands in a call of it: boundaries [n-1], slopes [n] and intercepts [n]."""
 
     def body(inner: Emitter, parameters: Sequence[relax.Var]) -> relax.Expr:
         kernel = inner.builder.add_func(_float_kernel(), "pwl_float")
         return _flattened(inner, kernel, parameters, "float32")
 
-    return call_composite(emitter, FLOAT_PWL, [x, *constants], body)
+    return call_composite(emitter, FLOAT_PWL, [x, *table], body)
 
 
 def pwl(emitter: Emitter, x: relax.Expr, table: QuantisedTable, dtype: str) -> relax.Call:

@@ -7,6 +7,7 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
+from targets.cpu.channels_last import ChannelsLast
 from targets.cpu.matmul import ScheduleMatmul
 from targets.cpu.parallel import ParallelLoops
 from targets.cpu.processor import host_target
@@ -42,5 +43,11 @@ def machine_code(module: ir.IRModule, target: tvm.target.Target) -> relax.VMExec
     types do.
     """
     with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        schedule = [ScheduleMatmul, ScheduleTransposes, relax.transform.LegalizeOps(), ParallelLoops]
+        schedule = [
+            ChannelsLast,
+            ScheduleMatmul,
+            ScheduleTransposes,
+            relax.transform.LegalizeOps(),
+            ParallelLoops,
+        ]
         return relax.build(tvm.transform.Sequential(schedule)(module), target)
