@@ -25,6 +25,7 @@ from passes.rewrite import (
 )
 from passes.views import permute, reshape
 from targets.cpu.gather_rows import gather_rows_kernel, window_places
+from targets.cpu.matmul import depthwise
 from targets.cpu.transpose import matrices_of
 
 
@@ -42,6 +43,8 @@ class _ChannelsLast:
     rows: dict[relax.Var, relax.Expr] = field(default_factory=dict)
     """What of the new function is known in rows: v is rows[v], [batch, positions, channels], with the last two axes
     exchanged, in another shape."""
+    windows: dict[relax.Var, relax.Call] = field(default_factory=dict)
+    """The calls of im2col that became variables as they are."""
 
     def visit(self, emitter: Emitter, _binding: relax.VarBinding, value: relax.Expr) -> relax.Expr:
         if not isinstance(value, relax.Call) or not isinstance(value.ty, relax.TensorType):
@@ -119,7 +122,9 @@ def _windows(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.
     matrix_shape = (batch, int(np.prod(spatial)), channels)
     matrix = state.rows.get(x)
     if window.groups != 1 or fill != 0.0:
-        return None
+        variable = emitter.emit(call)
+        state.windows[variable] = call
+        return variable
     if _is_pointwise(window):
         if matrix is None or shape_of(matrix) != matrix_shape:
             flat = reshape(emitter, x, (batch, channels, matrix_shape[1]))
@@ -137,6 +142,26 @@ def _windows(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.
     return reshape(emitter, windows, shape_of(call))
 
 
+def _product_of_channels(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.Expr | None:
+    """A product of windows of one channel each with a column for each is a depthwise one."""
+    windows, weights = state.windows.get(call.args[0]), constant_value(call.args[1])
+    if windows is None or weights is None:
+        return None
+    window, fill = window_of(callee_attributes(state.module, windows))
+    x = windows.args[0]
+    batch, channels, *spatial = shape_of(x)
+    positions = int(np.prod(spatial))
+    matrix = state.rows.get(x)
+    if matrix is None or shape_of(matrix) != (batch, positions, channels):
+        return None
+    if (window.groups, shape_of(call)[-1]) != (channels, 1) or fill != 0.0:
+        return None
+    flat = reshape(emitter, matrix, (batch * positions, channels))
+    places = window_places(window, batch, spatial)
+    product = depthwise(emitter, flat, places, weights.reshape(channels, -1).T)
+    return state.in_rows(emitter, emitter.emit(product), call)
+
+
 def _is_pointwise(window: Window) -> bool:
     """Whether each window is one position, and each position a window."""
     ones = (*window.kernel, *window.strides)
@@ -150,5 +175,6 @@ RULES: Mapping[str, Rule] = {
     "relax.add": _elementwise,
     "relax.subtract": _elementwise,
     "relax.multiply": _elementwise,
+    "relax.matmul": _product_of_channels,
     IM2COL: _windows,
 }

@@ -1,4 +1,4 @@
-"""Float products, and what follows them element by element, through one kernel for all shapes."""
+"""Float products, and what follows them element by element, through kernels for all shapes."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 import tvm
 from tvm import ir, relax
 
-from passes.matrix_form.composite import call_kernel
+from passes.matrix_form.composite import call_composite, call_kernel
 from passes.matrix_form.pwl import FLOAT_PWL
 from passes.rewrite import (
     Emitter,
@@ -22,26 +22,45 @@ from passes.rewrite import (
     variables_of,
 )
 from passes.views import reshape
+from targets.cpu.depthwise_kernel import depthwise_kernel
 from targets.cpu.matmul_kernel import BLOCK_COLUMNS, matmul_kernel, panels_kernel
 from targets.cpu.table_lines import FEW
+
+MATMUL, DEPTHWISE = "nmc.matmul", "nmc.depthwise"
+KERNELS = {MATMUL: matmul_kernel, DEPTHWISE: depthwise_kernel}
 
 
 @tvm.transform.module_pass(opt_level=0, name="nmc.ScheduleMatmul")
 def ScheduleMatmul(module: ir.IRModule, _context: tvm.transform.PassContext) -> ir.IRModule:
     """Every float32 matmul in `main` whose batches are equal, or whose right operand has none, calls the kernel.
 
-    So do the sum with a constant row, the sum with a tensor and the table of few segments that read nothing but it.
+    A depthwise product calls its own. So do the sum with a constant row, the sum with a tensor and the table of few
+    segments that read nothing but it.
     """
     return rebuild(module, _Products(module).visit)
 
 
+def depthwise(emitter: Emitter, x: relax.Expr, places: np.ndarray, weights: np.ndarray) -> relax.Call:
+    """Σ x[place, c]·weights[tap, c] over the taps of each row of places, negative ones left out, as [1, rows, channels].
+
+    x: float32 [positions, channels]; places: integers [rows, taps]; weights: [taps, channels].
+    """
+    (rows, taps), channels = places.shape, weights.shape[1]
+    panels = _panels(emitter, emitter.constant(weights), (1, taps, channels))
+
+    def body(inner: Emitter, parameters: Sequence[relax.Var]) -> relax.Expr:
+        return Product((1, rows, channels), DEPTHWISE, tuple(parameters)).call(inner)
+
+    return call_composite(emitter, DEPTHWISE, [x, emitter.constant(places, "int32"), panels], body)
+
+
 @dataclass(frozen=True)
 class Product:
-    """table(a·b + bias + residual), [groups, rows, columns]: a [groups, rows, depth], b in panels."""
+    """table(a·b + bias + residual), [groups, rows, columns]: `operands` are those of a·b to the kernel of that name."""
 
     shape: tuple[int, int, int]
-    a: relax.Expr
-    panels: relax.Expr
+    kernel: str
+    operands: tuple[relax.Expr, ...]
     bias: np.ndarray | None = None
     """[groups or 1, columns]."""
     residual: relax.Expr | None = None
@@ -57,8 +76,8 @@ class Product:
         padded = np.pad(bias, [(0, 0), (0, padding)]).reshape(len(bias), -1, BLOCK_COLUMNS)
         residual = emitter.constant(np.zeros((1, 1, 1))) if self.residual is None else self.residual
         table = (zero, one, zero) if self.table is None else self.table
-        kernel = emitter.builder.add_func(matmul_kernel(), "matmul_float32")
-        operands = [self.a, self.panels, emitter.constant(padded), residual, *table]
+        kernel = emitter.builder.add_func(KERNELS[self.kernel](), self.kernel.replace(".", "_"))
+        operands = [*self.operands, emitter.constant(padded), residual, *table]
         return call_kernel(emitter, kernel, operands, self.shape, "float32")
 
 
@@ -80,7 +99,7 @@ class _Products:
         if not isinstance(value, relax.Call):
             return value
         name = callee_name(self.module, value)
-        product = _product(emitter, value) if name == "relax.matmul" else None
+        product = _product(emitter, value, name)
         for index, argument in enumerate(binding.value.args):
             before = self.products.get(value.args[index]) if self.uses[argument] == 1 else None
             if product is None and before is not None:
@@ -92,7 +111,14 @@ class _Products:
         return result
 
 
-def _product(emitter: Emitter, call: relax.Call) -> Product | None:
+def _product(emitter: Emitter, call: relax.Call, name: str) -> Product | None:
+    if name == DEPTHWISE:
+        _, rows, columns = shape_of(call)
+        return Product((1, rows, columns), DEPTHWISE, tuple(call.args))
+    return _matmul(emitter, call) if name == "relax.matmul" else None
+
+
+def _matmul(emitter: Emitter, call: relax.Call) -> Product | None:
     a, b = call.args
     a_shape, b_shape = shape_of(a), shape_of(b)
     if dtype_of(a) != "float32" or len(a_shape) < 2 or len(b_shape) < 2:
@@ -105,7 +131,8 @@ def _product(emitter: Emitter, call: relax.Call) -> Product | None:
     else:
         return None
     panels = _panels(emitter, b, (groups, depth, columns))
-    return Product((groups, rows, columns), reshape(emitter, a, (groups, rows, depth)), panels)
+    operands = (reshape(emitter, a, (groups, rows, depth)), panels)
+    return Product((groups, rows, columns), MATMUL, operands)
 
 
 def _extended(emitter: Emitter, product: Product, name: str, call: relax.Call, index: int) -> Product | None:

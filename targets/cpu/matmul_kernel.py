@@ -6,9 +6,9 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from targets.cpu.table_lines import through_table
+from targets.cpu.table_lines import LANES, through_table
 
-BLOCK_ROWS, BLOCK_COLUMNS = 6, 16
+BLOCK_ROWS, BLOCK_COLUMNS = 6, LANES
 """The sums that vector registers hold, with room for what they are made of."""
 BAND = 16
 """Blocks of rows that a thread takes at a time, at most: they and a panel of columns stay near it for as long."""

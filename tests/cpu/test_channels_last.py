@@ -34,6 +34,13 @@ def _residual_block(emitter: Emitter, x: relax.Expr) -> relax.Expr:
     return _convolution(emitter, z, 17, 20, 3, 2, padding=(1, 0), strides=(2, 2), dilation=(1, 3))
 
 
+def _depthwise(emitter: Emitter, x: relax.Expr) -> relax.Expr:
+    y = _relu(emitter, _convolution(emitter, x, 20, 8, 1, 1))
+    z = _convolution(emitter, y, 20, 1, 3, 2, padding=(1, 0), strides=(2, 1), groups=20)
+    z = _relu(emitter, emitter.emit(relax.op.add(z, constant(random_array(1, 20, 1, 1)))))
+    return _convolution(emitter, z, 4, 20, 1, 1)
+
+
 def _scaled(emitter: Emitter, x: relax.Expr) -> relax.Expr:
     y = _convolution(emitter, x, 6, 8, 1, 1)
     y = emitter.emit(relax.op.multiply(y, constant(random_array(1, 6, 1, 1))))
@@ -54,7 +61,9 @@ def _lowered(body: Callable[[Emitter, relax.Expr], relax.Expr], shape: tuple[int
     return normalise_moves(lower_convolution(build_module(body, shape)))
 
 
-@pytest.mark.parametrize("body", [_residual_block, _scaled, _sum_with_a_constant_image, _sum_with_the_input])
+@pytest.mark.parametrize(
+    "body", [_residual_block, _depthwise, _scaled, _sum_with_a_constant_image, _sum_with_the_input]
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_values_stay(body: Callable[[Emitter, relax.Expr], relax.Expr], batch: int) -> None:
     module = _lowered(body, (batch, *IMAGE[1:]))
@@ -83,6 +92,12 @@ def test_between_convolutions_nothing_is_transposed() -> None:
         "matmul",
         "permute_dims",
     ]
+
+
+def test_a_depthwise_convolution_reads_and_makes_rows() -> None:
+    names = _names(ChannelsLast(_lowered(_depthwise, IMAGE)))
+    assert names.count("nmc.depthwise") == 1
+    assert names.count("permute_dims") == 2
 
 
 def test_constants_of_channels_and_numbers_become_rows() -> None:
