@@ -171,7 +171,8 @@ LANES = 16
 BAND = 256
 """Of those, how many times as many a thread takes."""
 FEW = 16
-"""Up to so many segments are tried one after the other, which takes no branch; more are searched."""
+"""Up to so many segments are tried one after the other, which takes no branch; of more so many runs are, and a run is
+bisected."""
 
 
 def _comparisons(boundaries: Any, segments: Any) -> Any:
@@ -202,7 +203,8 @@ def _float_kernel() -> tirx.PrimFunc:
                 own_slope = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
                 own_intercept = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
                 s = T.sblock_alloc_buffer((1,), "int64", scope="local")
-                place = T.sblock_alloc_buffer((LANES,), "int64", scope="local")
+                place = T.sblock_alloc_buffer((LANES,), "int32", scope="local")
+                left = T.sblock_alloc_buffer((1,), "int32", scope="local")
                 for part in range(BAND):
                     first: T.let[T.int64] = (v_band * T.int64(BAND) + T.cast(part, "int64")) * T.int64(LANES)
                     if (first + T.int64(LANES) <= size) and (segments <= T.int64(FEW)):
@@ -221,25 +223,26 @@ def _float_kernel() -> tirx.PrimFunc:
                             out[first + lane] = own_slope[lane] * x[first + lane] + own_intercept[lane]
                     elif first + T.int64(LANES) <= size:
                         for lane in T.vectorized(LANES):
-                            place[lane] = T.int64(0)
-                        for step in T.unroll(9):
-                            width: T.let[T.int64] = T.int64(256) >> T.cast(step, "int64")
+                            place[lane] = 0
+                        count: T.let[T.int32] = T.cast(_comparisons(boundaries, segments), "int32")
+                        left[0] = (count + FEW - 1) // FEW
+                        for k in range(count // left[0]):
                             for lane in T.vectorized(LANES):
-                                place[lane] = T.Select(
-                                    tirx.all(
-                                        place[lane] + width <= _comparisons(boundaries, segments),
-                                        boundary[
-                                            T.max(
-                                                T.min(place[lane] + width, _comparisons(boundaries, segments))
-                                                - T.int64(1),
-                                                T.int64(0),
-                                            )
-                                        ]
-                                        <= x[first + lane],
-                                    ),
-                                    place[lane] + width,
-                                    place[lane],
+                                place[lane] += T.Select(
+                                    boundary[(k + 1) * left[0] - 1] <= x[first + lane], left[0], 0
                                 )
+                        # what is sought is now `place` or one of `left` places after it
+                        for lane in T.vectorized(LANES):
+                            place[lane] = T.min(place[lane], count - left[0])
+                        while left[0] > 1:
+                            half: T.let[T.int32] = left[0] >> 1
+                            for lane in T.vectorized(LANES):
+                                place[lane] += T.Select(
+                                    boundary[place[lane] + half - 1] <= x[first + lane], half, 0
+                                )
+                            left[0] = left[0] - half
+                        for lane in T.vectorized(LANES):
+                            place[lane] += T.Select(boundary[place[lane]] <= x[first + lane], 1, 0)
                         for lane in T.vectorized(LANES):
                             out[first + lane] = slope[place[lane]] * x[first + lane] + intercept[place[lane]]
                     else:

@@ -10,7 +10,7 @@ from targets.cpu import build
 from tests.passes.support import build_module
 
 
-@pytest.mark.parametrize("segments", [1, 2, 16, 17, 300, 512])
+@pytest.mark.parametrize("segments", [1, 2, 16, 17, 34, 300, 512])
 def test_each_element_lies_on_the_line_of_its_segment(segments: int) -> None:
     generator = np.random.default_rng(segments)
     boundaries = np.sort(generator.standard_normal(segments - 1)).astype(np.float32)
