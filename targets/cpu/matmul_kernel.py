@@ -10,7 +10,7 @@ from targets.cpu.table_lines import LANES, through_table
 
 BLOCK_ROWS, BLOCK_COLUMNS = 6, LANES
 """The sums that vector registers hold, with room for what they are made of."""
-BAND = 16
+BAND = 12
 """Blocks of rows that a thread takes at a time, at most: they and a panel of columns stay near it for as long."""
 CHUNKS = 8
 """Into how many parts the columns are divided, as far as there are panels: so few rows keep all threads busy, too."""
