@@ -50,39 +50,38 @@ def depthwise_kernel() -> tirx.PrimFunc:
                 total = T.sblock_alloc_buffer((1, LANES), "float32", scope="local")
                 own_slope = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
                 own_intercept = T.sblock_alloc_buffer((LANES,), "float32", scope="local")
+                width = T.sblock_alloc_buffer((1,), "int32", scope="local")
                 for part in range(T.min(T.int64(BAND), rows - v_band * T.int64(BAND))):
                     for panel in range(count):
                         row: T.let[T.int64] = v_band * T.int64(BAND) + part
                         first: T.let[T.int64] = panel * T.int64(LANES)
+                        width[0] = T.cast(T.min(channels - first, T.int64(LANES)), "int32")
                         for j in T.vectorized(LANES):
                             total[0, j] = bias[0, panel, j]
                         for tap in range(taps):
                             if place[row, tap] >= 0:
-                                if first + T.int64(LANES) <= channels:
+                                if width[0] == LANES:
                                     for j in T.vectorized(LANES):
                                         total[0, j] += (
                                             x[place[row, tap], first + j] * panels[0, panel, tap, j]
                                         )
                                 else:
-                                    for j in range(LANES):
-                                        if first + j < channels:
-                                            total[0, j] += (
-                                                x[place[row, tap], first + j] * panels[0, panel, tap, j]
-                                            )
+                                    for j in range(width[0]):
+                                        total[0, j] += (
+                                            x[place[row, tap], first + j] * panels[0, panel, tap, j]
+                                        )
                         if residual_rows * residual_channels == rows * channels:
-                            for j in range(LANES):
-                                if first + j < channels:
-                                    total[0, j] += residual[0, row, first + j]
+                            for j in range(width[0]):
+                                total[0, j] += residual[0, row, first + j]
                         through_table(
                             total, 0, own_slope, own_intercept, boundary, slope, intercept, segments
                         )
-                        if first + T.int64(LANES) <= channels:
+                        if width[0] == LANES:
                             for j in T.vectorized(LANES):
                                 out[0, row, first + j] = total[0, j]
                         else:
-                            for j in range(LANES):
-                                if first + j < channels:
-                                    out[0, row, first + j] = total[0, j]
+                            for j in range(width[0]):
+                                out[0, row, first + j] = total[0, j]
 
     return depthwise
 

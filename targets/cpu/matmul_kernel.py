@@ -89,6 +89,7 @@ def matmul_kernel() -> tirx.PrimFunc:
                 total = T.sblock_alloc_buffer((BLOCK_ROWS, BLOCK_COLUMNS), "float32", scope="local")
                 own_slope = T.sblock_alloc_buffer((BLOCK_COLUMNS,), "float32", scope="local")
                 own_intercept = T.sblock_alloc_buffer((BLOCK_COLUMNS,), "float32", scope="local")
+                width = T.sblock_alloc_buffer((1,), "int32", scope="local")
                 # numbers in memory, since TVM's simplifier takes seconds over as many nested divisions
                 band = T.sblock_alloc_buffer((3,), "int64", scope="local")
                 chunk = T.sblock_alloc_buffer((3,), "int64", scope="local")
@@ -109,6 +110,7 @@ def matmul_kernel() -> tirx.PrimFunc:
                     for block in range(band[1], band[2]):
                         row: T.let[T.int64] = block * T.int64(BLOCK_ROWS)
                         first: T.let[T.int64] = panel * T.int64(BLOCK_COLUMNS)
+                        width[0] = T.cast(T.min(columns - first, T.int64(BLOCK_COLUMNS)), "int32")
                         for i in T.unroll(BLOCK_ROWS):
                             for j in T.vectorized(BLOCK_COLUMNS):
                                 total[i, j] = bias[
@@ -122,40 +124,38 @@ def matmul_kernel() -> tirx.PrimFunc:
                                         a[g, T.min(row + i, rows - T.int64(1)), k] * panels[g, panel, k, j]
                                     )
                         if residual_groups * residual_rows * residual_columns == groups * rows * columns:
-                            _add_residual(total, residual, g, row, first, rows, columns)
+                            _add_residual(total, residual, g, row, first, rows, width)
                         for i in T.unroll(BLOCK_ROWS):
                             through_table(
                                 total, i, own_slope, own_intercept, boundary, slope, intercept, segments
                             )
-                        _store(total, out, g, row, first, rows, columns)
+                        _store(total, out, g, row, first, rows, width)
 
     return matmul
 
 
 @T.inline
-def _add_residual(total: Any, residual: Any, g: Any, row: Any, first: Any, rows: Any, columns: Any) -> None:
+def _add_residual(total: Any, residual: Any, g: Any, row: Any, first: Any, rows: Any, width: Any) -> None:
     for i in T.unroll(BLOCK_ROWS):
         if row + i < rows:
-            if first + T.int64(BLOCK_COLUMNS) <= columns:
+            if width[0] == BLOCK_COLUMNS:
                 for j in T.vectorized(BLOCK_COLUMNS):
                     total[i, j] += residual[g, row + i, first + j]
             else:
-                for j in range(BLOCK_COLUMNS):
-                    if first + j < columns:
-                        total[i, j] += residual[g, row + i, first + j]
+                for j in range(width[0]):
+                    total[i, j] += residual[g, row + i, first + j]
 
 
 @T.inline
-def _store(total: Any, out: Any, g: Any, row: Any, first: Any, rows: Any, columns: Any) -> None:
+def _store(total: Any, out: Any, g: Any, row: Any, first: Any, rows: Any, width: Any) -> None:
     for i in T.unroll(BLOCK_ROWS):
         if row + i < rows:
-            if first + T.int64(BLOCK_COLUMNS) <= columns:
+            if width[0] == BLOCK_COLUMNS:
                 for j in T.vectorized(BLOCK_COLUMNS):
                     out[g, row + i, first + j] = total[i, j]
             else:
-                for j in range(BLOCK_COLUMNS):
-                    if first + j < columns:
-                        out[g, row + i, first + j] = total[i, j]
+                for j in range(width[0]):
+                    out[g, row + i, first + j] = total[i, j]
 
 
 def _blocks(rows: Any) -> Any:
