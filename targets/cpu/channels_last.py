@@ -64,9 +64,12 @@ class _ChannelsLast:
     def operand(
         self, emitter: Emitter, expr: relax.Expr, shape: tuple[int, ...], rows: tuple[int, ...]
     ) -> relax.Expr | None:
-        """An operand of a result of `shape` in rows of the shape `rows`, or None where it is neither there nor a row."""
-        if expr in self.rows:
-            return self.rows[expr] if shape_of(expr) == shape else None
+        """An operand of a result of `shape`, which in rows has the shape `rows`; None where it is not known in rows."""
+        batch, _, channels = rows
+        if expr in self.rows and shape_of(expr) == shape:
+            return self.rows[expr]
+        if shape[:2] == (batch, channels) and shape_of(expr) == (batch, channels, *(1 for _ in shape[2:])):
+            return reshape(emitter, expr, (batch, 1, channels))
         return _constant_row(emitter, expr, shape, rows)
 
 
@@ -93,7 +96,8 @@ def _table(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.Ex
 
 
 def _elementwise(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.Expr | None:
-    shapes = {shape_of(state.rows[argument]) for argument in call.args if argument in state.rows}
+    whole = [argument for argument in call.args if shape_of(argument) == shape_of(call)]
+    shapes = {shape_of(state.rows[argument]) for argument in whole if argument in state.rows}
     if len(shapes) != 1:
         return None
     operands = [state.operand(emitter, argument, shape_of(call), *shapes) for argument in call.args]

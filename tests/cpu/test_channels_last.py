@@ -48,6 +48,12 @@ def _scaled(emitter: Emitter, x: relax.Expr) -> relax.Expr:
     return _convolution(emitter, y, 4, 6, 1, 1)
 
 
+def _weighted_channels(emitter: Emitter, x: relax.Expr) -> relax.Expr:
+    y = _convolution(emitter, x, 6, 8, 1, 1)
+    weights = _convolution(emitter, emitter.emit(relax.op.max(y, [2, 3], keepdims=True)), 6, 6, 1, 1)
+    return _convolution(emitter, emitter.emit(relax.op.multiply(y, weights)), 4, 6, 1, 1)
+
+
 def _sum_with_a_constant_image(emitter: Emitter, x: relax.Expr) -> relax.Expr:
     y = emitter.emit(relax.op.add(_convolution(emitter, x, 6, 8, 1, 1), constant(random_array(6, 9, 11))))
     return _convolution(emitter, y, 4, 6, 1, 1)
@@ -61,9 +67,17 @@ def _lowered(body: Callable[[Emitter, relax.Expr], relax.Expr], shape: tuple[int
     return normalise_moves(lower_convolution(build_module(body, shape)))
 
 
-@pytest.mark.parametrize(
-    "body", [_residual_block, _depthwise, _scaled, _sum_with_a_constant_image, _sum_with_the_input]
-)
+BODIES = [
+    _residual_block,
+    _depthwise,
+    _scaled,
+    _weighted_channels,
+    _sum_with_a_constant_image,
+    _sum_with_the_input,
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_values_stay(body: Callable[[Emitter, relax.Expr], relax.Expr], batch: int) -> None:
     module = _lowered(body, (batch, *IMAGE[1:]))
@@ -102,6 +116,11 @@ def test_a_depthwise_convolution_reads_and_makes_rows() -> None:
 
 def test_constants_of_channels_and_numbers_become_rows() -> None:
     assert _names(ChannelsLast(_lowered(_scaled, IMAGE))).count("permute_dims") == 2
+
+
+def test_a_number_for_each_channel_becomes_a_row() -> None:
+    names = _names(ChannelsLast(_lowered(_weighted_channels, IMAGE)))
+    assert names[names.index("multiply") :] == ["multiply", "matmul", "permute_dims", "reshape"]
 
 
 def test_integers_stay_as_they_are() -> None:
