@@ -61,6 +61,13 @@ class _ChannelsLast:
         self.rows[tensor] = matrix
         return tensor
 
+    def image(self, x: relax.Expr) -> relax.Expr | None:
+        """What of an image [batch, channels, *spatial] is known as rows [batch, Πspatial, channels]."""
+        batch, channels, *spatial = shape_of(x)
+        matrix = self.rows.get(x)
+        known = matrix is not None and shape_of(matrix) == (batch, int(np.prod(spatial)), channels)
+        return matrix if known else None
+
     def operand(
         self, emitter: Emitter, expr: relax.Expr, shape: tuple[int, ...], rows: tuple[int, ...]
     ) -> relax.Expr | None:
@@ -122,24 +129,27 @@ def _constant_row(
 def _windows(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     (x,) = call.args
     window, fill = window_of(callee_attributes(state.module, call))
-    batch, channels, *spatial = shape_of(x)
-    matrix_shape = (batch, int(np.prod(spatial)), channels)
-    matrix = state.rows.get(x)
     if window.groups != 1 or fill != 0.0:
         variable = emitter.emit(call)
         state.windows[variable] = call
         return variable
+    image = state.image(x)
     if _is_pointwise(window):
-        if matrix is None or shape_of(matrix) != matrix_shape:
-            flat = reshape(emitter, x, (batch, channels, matrix_shape[1]))
-            matrix = state.rows[x] = permute(emitter, flat, (0, 2, 1))
-        return reshape(emitter, matrix, shape_of(call))
-    if matrix is None or shape_of(matrix) != matrix_shape:
-        return None
-    places = window_places(window, batch, spatial)
+        if image is None:
+            batch, channels, *spatial = shape_of(x)
+            flat = reshape(emitter, x, (batch, channels, int(np.prod(spatial))))
+            image = state.rows[x] = permute(emitter, flat, (0, 2, 1))
+        return reshape(emitter, image, shape_of(call))
+    return None if image is None else _gathered(emitter, image, window, call)
+
+
+def _gathered(emitter: Emitter, image: relax.Expr, window: Window, call: relax.Call) -> relax.Expr:
+    """The windows of an image in rows."""
+    batch, positions, channels = shape_of(image)
+    places = window_places(window, batch, shape_of(call.args[0])[2:])
     kernel = emitter.builder.add_func(gather_rows_kernel(), "gather_rows_float32")
     operands = [
-        reshape(emitter, matrix, (batch * matrix_shape[1], channels)),
+        reshape(emitter, image, (batch * positions, channels)),
         emitter.constant(places.ravel(), "int32"),
     ]
     windows = emitter.emit(call_kernel(emitter, kernel, operands, [places.size, channels], "float32"))
@@ -149,20 +159,16 @@ def _windows(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.
 def _product_of_channels(state: _ChannelsLast, emitter: Emitter, call: relax.Call) -> relax.Expr | None:
     """A product of windows of one channel each with a column for each is a depthwise one."""
     windows, weights = state.windows.get(call.args[0]), constant_value(call.args[1])
-    if windows is None or weights is None:
+    image = None if windows is None else state.image(windows.args[0])
+    if windows is None or weights is None or image is None:
         return None
     window, fill = window_of(callee_attributes(state.module, windows))
-    x = windows.args[0]
-    batch, channels, *spatial = shape_of(x)
-    positions = int(np.prod(spatial))
-    matrix = state.rows.get(x)
-    if matrix is None or shape_of(matrix) != (batch, positions, channels):
-        return None
+    batch, positions, channels = shape_of(image)
     if (window.groups, shape_of(call)[-1]) != (channels, 1) or fill != 0.0:
         return None
-    flat = reshape(emitter, matrix, (batch * positions, channels))
-    places = window_places(window, batch, spatial)
-    product = depthwise(emitter, flat, places, weights.reshape(channels, -1).T)
+    rows = reshape(emitter, image, (batch * positions, channels))
+    places = window_places(window, batch, shape_of(windows.args[0])[2:])
+    product = depthwise(emitter, rows, places, weights.reshape(channels, -1).T)
     return state.in_rows(emitter, emitter.emit(product), call)
 
 
