@@ -1,6 +1,7 @@
 """The product before a depthwise convolution: makes the patches that this reads, halo included, out of the rows of its
 operand."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -139,9 +140,12 @@ class Before:
     ) -> None:
         """Writes the padding around the image's part of a patch, unless the patch before at this place had the same."""
         window, (_, rows, columns, channels) = self._operation.window, patch
-        top, bottom = (edge + window.pads_begin[0] - rows[0] for edge in inside_rows)
-        left, right = (edge + window.pads_begin[1] - columns[0] for edge in inside_columns)
         height, width, count = rows[1] - rows[0], columns[1] - columns[0], channels[1] - channels[0]
+        # a patch that lies wholly in the padding has its image's part, which is empty, at one of its edges
+        top, bottom = (min(max(edge + window.pads_begin[0] - rows[0], 0), height) for edge in inside_rows)
+        left, right = (
+            min(max(edge + window.pads_begin[1] - columns[0], 0), width) for edge in inside_columns
+        )
         geometry = ((top, bottom), (left, right), (height, width), (count, placed.strides[1]))
         if self._bordered.get(placed.address) == geometry:
             return
@@ -157,10 +161,12 @@ class Before:
 
     def _zero(self, placed: Placed, rows: int, columns: int) -> None:
         """Writes zeros: whatever sums there are, drained with a multiplier of 0, which waits for no load."""
-        sums, most = self._sums.before[self._turn % 2], max(self._sums.before_count // columns, 1)
-        for row in range(0, rows, most):
-            part = replace(placed, address=placed.address + row * placed.strides[1])
-            counts = (1, min(most, rows - row), columns)
+        sums, most = self._sums.before[self._turn % 2], self._sums.before_count
+        _, row_bytes, element = placed.strides
+        wide = min(columns, most)
+        for row, column in itertools.product(range(0, rows, most // wide), range(0, columns, wide)):
+            part = replace(placed, address=placed.address + row * row_bytes + column * element)
+            counts = (1, min(most // wide, rows - row), min(wide, columns - column))
             self._assembly.drain(sums, counts, self._zeros, placed.dtype, part, shared=True)
 
     def _operand(self, image: Range, rows: Range, columns: Range) -> Matrix:

@@ -48,10 +48,11 @@ class Behind:
         self._turn = 0
 
     def held(self) -> Held | None:
-        """The result of the last tile, if it is whole and dense."""
-        (value,), ((view, *others),) = self._kernel.stores, self._kernel.stores.values()
-        if others or not is_dense(view, self._kernel.extents):
+        """The result of the last tile, if there is one alone and it is whole and dense."""
+        stored = [(value, view) for value, views in self._kernel.stores.items() for view in views]
+        if len(stored) != 1 or not is_dense(stored[0][1], self._kernel.extents):
             return None
+        ((value, view),) = stored
         return Held(view.buffer, self._places.values[value].addresses[0])
 
     def place(self, ranges: Sequence[Range]) -> dict[int, Placed]:

@@ -54,8 +54,8 @@ def image_patch(operation: Depthwise, tile: Shape) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Sums:
-    """The accumulators, two places each that are taken in turn, or one for the product behind where there is no second; the
-    product before has as many as are left."""
+    """The accumulators: one place for the sums of a tile, or two that are taken in turn; the product before takes turns in
+    two, which have as many as are left."""
 
     depthwise: tuple[int, ...]
     behind: tuple[int, ...]
@@ -64,24 +64,31 @@ class Sums:
 
 
 def sums_of(separable: Separable, tile: Shape, config: AcceleratorConfig) -> Sums | None:
-    """Where the sums of a tile lie; None when there are too few accumulators."""
+    """Where the sums of a tile lie; None when there are too few accumulators.
+
+    With two places the array goes on with what comes next while a tile is drained. With one the product before has more
+    sums: that is better where it makes patches in fewer parts.
+    """
+    patch = (0, 0) if separable.before is None else image_patch(separable.operation, tile)
+    choices = [_sums(separable, tile, config, places) for places in (2, 1)]
+    fitting = [sums for sums in choices if sums.before_count >= patch[1] * tile[3]]
+    whole = math.prod(patch) * tile[3]
+    return min(fitting, key=lambda sums: math.ceil(whole / max(sums.before_count, 1)), default=None)
+
+
+def _sums(separable: Separable, tile: Shape, config: AcceleratorConfig, places: int) -> Sums:
+    """With so many places for a tile; the product before has a negative number where there are too few."""
     _, rows, columns, block = tile
     own = rows * columns * block
     behind = rows * columns * gemm_of(separable.behind).b.shape[2] if separable.behind else 0
-    patch = image_patch(separable.operation, tile)
-    row, whole = (0, 0) if separable.before is None else (patch[1] * block, math.prod(patch) * block)
-    for places, least in ((2, whole), (1, row)):
-        # the array goes on with what comes next while a tile is drained; patches in few parts matter more
-        first = places * (own + behind)
-        left = (config.accumulator_entries - first) // 2
-        if left >= least:
-            return Sums(
-                tuple(place * own for place in range(places)),
-                tuple(places * own + place * behind for place in range(places)),
-                (first, first + left),
-                left,
-            )
-    return None
+    first = places * (own + behind)
+    left = (config.accumulator_entries - first) // 2
+    return Sums(
+        tuple(place * own for place in range(places)),
+        tuple(places * own + place * behind for place in range(places)),
+        (first, first + left),
+        left,
+    )
 
 
 def image_tiles(operation: Depthwise, tile: Shape) -> int:

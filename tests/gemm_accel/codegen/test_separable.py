@@ -185,3 +185,34 @@ def test_a_tensor_that_is_needed_later_too_is_loaded_then() -> None:
 
     region = assert_equal_to_bodies([((1, 12, 12, 6), "int16")], body, NARROW_PORT)
     assert _loaded_bytes(region) == 2 * 12 * 12 * 6 * 2
+
+
+def test_a_block_whose_result_is_read_in_two_ways_stores_both() -> None:
+    def body(emitter: Emitter, p: Sequence[relax.Expr]) -> relax.Expr:
+        draw = Draw(emitter, np.random.default_rng(0))
+        result = _block(draw, p[0], 32, 1, residual=False)
+        return relax.Tuple([result, draw.pwl(result, "int16")])
+
+    assert_equal_to_bodies([((1, 12, 12, 6), "int16")], body, NARROW_PORT)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "accumulators"),
+    [
+        ((2, 5), Window((1, 1), (1, 4), (1, 1), (0, 3), (8, 3), 40), 512),
+        ((1, 4), Window((3, 3), (1, 1), (1, 1), (5, 5), (5, 5), 16), 2048),
+        ((5, 1), Window((1, 2), (2, 2), (1, 1), (3, 4), (3, 4), 40), 512),
+    ],
+    ids=["behind", "around", "before"],
+)
+def test_a_patch_that_lies_wholly_in_the_padding_is_zero_and_no_more(
+    size: tuple[int, int], window: Window, accumulators: int
+) -> None:
+    config = replace(LITTLE_MEMORY, accumulator_entries=accumulators)
+    compiled(size, window, config, ("before", "linear", "behind"))
+
+
+@pytest.mark.parametrize(("kernel", "channels"), [(3, 16), (3, 40), (7, 24)])
+def test_a_padded_row_may_be_longer_than_there_are_sums(kernel: int, channels: int) -> None:
+    config = replace(LITTLE_MEMORY, accumulator_entries=1024)
+    compiled((7, 7), window_of(kernel, 1, channels), config, ("before", "linear", "behind"))
