@@ -182,6 +182,19 @@ def test_the_taps_of_a_filter_fill_behind_what_streams_before_them() -> None:
     assert [start for start, _ in spans(timing)] == [4, 4 + first, 4 + first + second]
 
 
+def test_a_filter_of_other_rows_of_taps_waits_until_the_delay_lines_are_empty() -> None:
+    first = image_filter(
+        (2, 2), (3, 5, 4)
+    )  # 24 places stream; the last leaves the line 2·2 + 5 - 1 cycles later
+    for second, waits in (
+        (image_filter((2, 2), (1, 5, 4)), 0),
+        (image_filter((1, 3), (3, 5, 4)), 0),
+        (image_filter((2, 1), (3, 5, 4)), 8),
+        (image_filter((2, 2), (3, 4, 4)), 8),
+    ):
+        assert [start for start, _ in spans(time([first, second]))] == [FILL, FILL + 24 + waits]
+
+
 def test_a_drain_waits_for_the_sums_and_leaves_the_array_to_the_next_gemm() -> None:
     timing = time([gemm(10, 4, 4), drain(10, 4), gemm(10, 4, 4, accumulator=40), drain(10, 4, 40, 40000)])
     first, second = 14 + RESULT, 24 + RESULT  # when the sums are there

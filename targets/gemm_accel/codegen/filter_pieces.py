@@ -37,13 +37,23 @@ class Piece:
 
 @lru_cache(maxsize=1024)
 def pieces_of(window: Window, columns: int, config: AcceleratorConfig) -> tuple[Piece, ...]:
-    """The pieces with which an array computes `columns` neighbouring outputs of each row, in the fewest FILTERs."""
+    """The pieces with which an array computes `columns` neighbouring outputs of each row. Rows of taps are cut so that the
+    fewest places of the image stream: shorter ones leave cells for more rows."""
+    taps = window.kernel[1]
+    longest = {balanced(taps, -(-taps // cuts)) for cuts in range(1, taps + 1)}
+    choices = [
+        _pieces(window, columns, config, min(most, config.rows)) for most in sorted(longest, reverse=True)
+    ]
+    return min(choices, key=lambda pieces: sum(piece.streamed(columns, columns) for piece in pieces))
+
+
+def _pieces(window: Window, columns: int, config: AcceleratorConfig, longest: int) -> tuple[Piece, ...]:
+    """The pieces whose rows have at most `longest` taps, zeros not counted, and that fit into a column of cells."""
     pieces: list[Piece] = []
-    across = list(_runs(window, 1, config.rows))
     held_back = columns - 1 <= config.delay_entries
-    for x, positions in across:
+    for x, positions in _runs(window, 1, config.rows, longest):
         most = min(config.rows // len(positions), config.delay_lines + 1) if held_back else 1
-        for y, rows in _runs(window, 0, most):
+        for y, rows in _runs(window, 0, most, most):
             taps = tuple(
                 ZERO if ZERO in (row, column) else row * window.kernel[1] + column
                 for row in rows
@@ -54,25 +64,25 @@ def pieces_of(window: Window, columns: int, config: AcceleratorConfig) -> tuple[
     return tuple(pieces)
 
 
-def _runs(window: Window, axis: int, most: int) -> Iterator[tuple[int, list[int]]]:
-    """Runs of at most `most` taps along an axis that see neighbours of one phase: the input where each begins, and its taps,
-    with ZERO where there is none; along rows there are no such gaps."""
+def _runs(window: Window, axis: int, cells: int, most: int) -> Iterator[tuple[int, list[int]]]:
+    """Runs of at most `most` taps in so many cells along an axis that see neighbours of one phase: the input where each
+    begins, and its taps, with ZERO where there is none; along rows there are no such gaps."""
     stride, dilation = window.strides[axis], window.dilations[axis]
     phases: dict[int, dict[int, int]] = {}
     for tap in range(window.kernel[axis]):
         position, phase = divmod(tap * dilation, stride)
         phases.setdefault(phase, {})[position] = tap
     for phase, taps in phases.items():
-        for first, count in _stretches(sorted(taps), most, with_gaps=axis == 1):
+        for first, count in _stretches(sorted(taps), cells, most, with_gaps=axis == 1):
             run = [taps.get(position, ZERO) for position in range(first, first + count)]
             yield first * stride + phase, run
 
 
-def _stretches(positions: list[int], most: int, with_gaps: bool) -> Iterator[tuple[int, int]]:
+def _stretches(positions: list[int], cells: int, most: int, with_gaps: bool) -> Iterator[tuple[int, int]]:
     """The positions in as few and as equal stretches of neighbours as possible, as (first, count); with gaps between
     positions where allowed, but at neither end."""
     gap = positions[1] - positions[0] if len(positions) > 1 else 1
-    together = len(positions) if gap == 1 else (most - 1) // gap + 1 if with_gaps else 1
+    together = len(positions) if gap == 1 else (cells - 1) // gap + 1 if with_gaps else 1
     together = max(balanced(len(positions), min(together, most)), 1)
     for first in range(0, len(positions), together):
         part = positions[first : first + together]

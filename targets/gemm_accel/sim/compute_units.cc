@@ -25,6 +25,7 @@ ComputeUnits::Slot ComputeUnits::plan(const Operation& operation, int64_t ready)
   if (const int64_t fill = operation.weights.first_block; fill != 0) {
     start = std::max(start, std::max({issue, weights_free_, clear(operation, true)}) + fill);
   }
+  if (operation.lines.count != 0 && !operation.lines.in_place_of(lines_)) start = std::max(start, lines_free_);
   return {issue, start, start + operation.cycles + machine_.rows + machine_.columns - 1};
 }
 
@@ -36,6 +37,10 @@ void ComputeUnits::run(const Operation& operation, const Slot& slot) {
   free_[operation.unit] = slot.start + operation.cycles;
   started_[operation.unit] = slot.start;
   if (operation.weights.first_block != 0) weights_free_ = slot.start + operation.cycles - operation.weights.last_pass;
+  if (operation.lines.count != 0) {
+    lines_ = operation.lines;
+    lines_free_ = slot.start + operation.cycles + operation.lines.emptying_cycles();
+  }
   running_.push_back({operation.unit, slot.start + operation.cycles, slot.end, operation.accesses});
 }
 

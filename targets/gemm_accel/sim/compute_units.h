@@ -18,6 +18,7 @@ struct Operation {
   Unit unit = kArray;
   int64_t cycles = 0;
   WeightsCost weights;
+  DelayLines lines;
   std::vector<Access> accesses;
 };
 
@@ -49,6 +50,8 @@ class ComputeUnits {
   std::array<int64_t, 2> free_{};     // when a unit is free
   std::array<int64_t, 2> started_{};  // when its last command began, and the place to wait behind it got free
   int64_t weights_free_ = 0;          // when the next block of weights may fill
+  DelayLines lines_;                  // of the last command that used some
+  int64_t lines_free_ = 0;            // when these are empty
   std::vector<Running> running_;
 };
 

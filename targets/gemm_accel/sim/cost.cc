@@ -140,4 +140,10 @@ WeightsCost weights_cost(const isa::Command& command, const isa::Machine& machin
   return {};
 }
 
+DelayLines delay_lines_of(const isa::Command& command) {
+  const auto* filter = std::get_if<isa::Filter>(&command);
+  if (filter == nullptr) return {};
+  return {int64_t{filter->kernel[0]} - 1, filter->kernel[1], filter->counts[1]};
+}
+
 }  // namespace nmc

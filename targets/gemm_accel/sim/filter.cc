@@ -18,24 +18,28 @@ constexpr int64_t kPositions = 7;  // neighbouring sums held in registers; image
 typedef double Doubles __attribute__((vector_size(8 * kLanes), aligned(8), may_alias));
 typedef int64_t Integers __attribute__((vector_size(8 * kLanes), aligned(8), may_alias));
 
-// The image and the taps of up to kChannels channels, from `first` on.
+// So many columns of sums are filtered at a time, which bounds the rows of the image that are held.
+constexpr int64_t kStrip = 32 * kPositions;
+
+// Up to kStrip columns of sums, from `left` on, of up to kChannels channels, from `first` on.
 struct Part {
   const isa::Filter& command;
   const uint8_t* scratchpad;
+  int64_t left, columns;
   int64_t first, channels;
 
   int64_t taps_high() const { return command.kernel[0]; }
   int64_t taps_wide() const { return command.kernel[1]; }
-  int64_t image_columns() const { return int64_t{command.counts[1]} + taps_wide() - 1; }
+  int64_t image_columns() const { return columns + taps_wide() - 1; }
   const uint8_t* place(int64_t row, int64_t column) const {
-    const int64_t start = command.a + row * command.a_pitches[0] + column * command.a_pitches[1];
+    const int64_t start = command.a + row * command.a_pitches[0] + (left + column) * command.a_pitches[1];
     return scratchpad + start + first * bytes_of(command.a_type);
   }
   const uint8_t* tap(int64_t tap) const {
     return scratchpad + command.b + tap * command.b_pitch + first * bytes_of(command.b_type);
   }
   int64_t sum(int64_t row, int64_t column) const {
-    return command.accumulator + (row * command.counts[1] + column) * int64_t{command.counts[2]} + first;
+    return command.accumulator + (row * command.counts[1] + left + column) * int64_t{command.counts[2]} + first;
   }
 };
 
@@ -124,9 +128,8 @@ inline __attribute__((always_inline)) void filter_body(const Part& part, double*
       }
     }
     for (int64_t i = 0; i < high; ++i) lines[i] = image + (row + i) % high * row_size;
-    const int64_t columns = part.command.counts[1];
-    for (int64_t column = 0; column < columns; column += kPositions) {
-      const int64_t count = std::min(kPositions, columns - column);
+    for (int64_t column = 0; column < part.columns; column += kPositions) {
+      const int64_t count = std::min(kPositions, part.columns - column);
       filter_up_to(count, part, lines, taps, column, sums + part.sum(row, column));
     }
   }
@@ -183,32 +186,41 @@ void filter_wide(const Part& part, int64_t row, int64_t column, int64_t* sums) {
   }
 }
 
+// All sums, of values of 8 and 16 bits.
+void filter_narrow(const isa::Filter& command, const uint8_t* scratchpad, int64_t* accumulators) {
+  static thread_local std::vector<double> numbers;
+  const int64_t columns = command.counts[1], channels = command.counts[2], strip = std::min(kStrip, columns);
+  const int64_t taps = int64_t{command.kernel[0]} * command.kernel[1];
+  const int64_t image = command.kernel[0] * (strip + command.kernel[1] - 1);
+  numbers.resize(static_cast<size_t>((taps + image) * kChannels + kLanes));
+  double* aligned = aligned_vectors(numbers.data());
+  for (int64_t first = 0; first < channels; first += kChannels) {
+    for (int64_t left = 0; left < columns; left += strip) {
+      const Part part{command, scratchpad, left, std::min(strip, columns - left), first,
+                      std::min(kChannels, channels - first)};
+      filter_part(part, aligned + taps * kChannels, aligned, accumulators);
+    }
+  }
+}
+
 }  // namespace
 
 void execute(const isa::Filter& command, State& state) {
-  const int64_t channels = command.counts[2], all = int64_t{command.counts[0]} * command.counts[1] * channels;
+  const auto [rows, columns, channels] = command.counts;
   int64_t* accumulators = state.accumulators.data();
   const uint8_t* scratchpad = state.scratchpad.data();
   if (command.a_type == isa::Type::kI32) {
-    const Part part{command, scratchpad, 0, channels};
-    for (int64_t row = 0; row < command.counts[0]; ++row) {
-      for (int64_t column = 0; column < command.counts[1]; ++column) {
+    const Part part{command, scratchpad, 0, columns, 0, channels};
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t column = 0; column < columns; ++column) {
         filter_wide(part, row, column, accumulators + part.sum(row, column));
       }
     }
   } else {
-    const int64_t taps = int64_t{command.kernel[0]} * command.kernel[1];
-    const int64_t row = (int64_t{command.counts[1]} + command.kernel[1] - 1) * kChannels;
-    static thread_local std::vector<double> numbers;
-    numbers.resize(static_cast<size_t>(taps * kChannels + command.kernel[0] * row + kLanes));
-    double* aligned = aligned_vectors(numbers.data());
-    for (int64_t first = 0; first < channels; first += kChannels) {
-      const Part part{command, scratchpad, first, std::min(kChannels, channels - first)};
-      filter_part(part, aligned + taps * kChannels, aligned, accumulators);
-    }
+    filter_narrow(command, scratchpad, accumulators);
     if (!command.accumulate) return;  // 1024 products of 31 bits fit
   }
-  check_sums(accumulators + command.accumulator, all, command.mnemonic);
+  check_sums(accumulators + command.accumulator, int64_t{rows} * columns * channels, command.mnemonic);
 }
 
 }  // namespace nmc

@@ -5,9 +5,9 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <thread>
 
-#include "errors.h"
 
 namespace nmc {
 
@@ -101,7 +101,7 @@ class Runner {
         execute(program_.commands[static_cast<size_t>(step.command)], course.state);
         course.complete.store(next + 1, std::memory_order_release);
       }
-    } catch (const ProgramError&) {
+    } catch (const std::exception&) {  // of whatever kind: the list alone says which command is at fault
       failed_ = true;
     }
     course.taken.store(false, std::memory_order_release);

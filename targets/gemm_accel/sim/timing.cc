@@ -131,6 +131,7 @@ class Simulation {
     operation.unit = std::holds_alternative<isa::Drain>(first) ? Operation::kDrain : Operation::kArray;
     operation.cycles = compute_cycles(first, program_.machine);
     operation.weights = weights_cost(first, program_.machine);
+    operation.lines = delay_lines_of(first);
     for (size_t i = queue.next; i < chain_end(); ++i) {
       auto accesses = accesses_of(program_.commands[queue.commands[i]], program_, constants_);
       std::move(accesses.begin(), accesses.end(), std::back_inserter(operation.accesses));

@@ -14,11 +14,16 @@
 //   fewer rows than the array has takes so many cycles (the cells below see zeros), and a pass of few rows of A waits for
 //   the block behind it. The first block of a GEMM or FILTER fills behind the last pass of the one before.
 // - FILTER uses a column of cells for each channel, as a systolic filter does (design W2 of Kung, Why Systolic Architectures?,
-//   1982). A streams row by row, a line of a channel a column in each cycle, down the columns on wires of its own, so that
-//   weights fill meanwhile: through two registers a cell, where sums pass through one, so that the next cell sees the value
-//   before. Between two rows of taps a delay line holds back the rest of a row of A, one value less than the sums have
-//   columns. A place of A where no window ends gives no sum. Beside what products need, a cell has one register more
-//   and wires down its column, and a column its delay lines.
+//   1982). A streams row by row, a line of a channel a column in each cycle, skewed as sums are, down the columns on wires
+//   of its own, so that weights fill meanwhile: through two registers a cell, where sums pass through one, so that the next
+//   cell sees the value before. It goes no farther than the last tap; the cells below pass sums on. Between two rows of taps
+//   a delay line holds back the rest of a row of A, one value less than the sums have columns. A place of A where no window
+//   ends gives no sum.
+// - A column can put each of its delay lines behind any cell. They serve rows of taps of one length, for sums of as many
+//   columns, at a time: a FILTER of others begins when the last value of the one before has left them, 2·taps + columns - 1
+//   cycles later for each.
+// - Beside what products need, FILTER needs a register in each cell, wires down the columns with a switch to and from the
+//   delay lines, these lines, and a triangle of registers that skews the lines of A.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
 //   skewed, so that elements at any constant step lie in different ones. An operand that repeats is read once.
 // - Results are there rows + columns - 1 cycles after the last line of operands has entered a unit.
