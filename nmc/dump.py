@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nmc.errors import PackageError
 from nmc.files import make_directory, write_atomically
+from nmc.fused_layers import with_fused
 from nmc.manifest import Border, Region
 from nmc.package import Package
 from nmc.programs import NO_COMMANDS, programs_of
@@ -19,7 +20,7 @@ PROGRAM_TEXT = "program.txt"
 
 
 def dump_text(package: Package, layer: str | None = None) -> str:
-    """The commands of all regions as text, or those of one layer.
+    """The commands of all regions as text, or those of one layer, which has with it what runs as part of it.
 
     Raises PackageError for a layer that the package does not have, naming the nearest ones, and for a package
     without commands.
@@ -27,7 +28,7 @@ def dump_text(package: Package, layer: str | None = None) -> str:
     regions, programs = package.manifest.regions, programs_of(package)
     if not programs:
         raise PackageError(f"'{package.manifest.model}': {NO_COMMANDS}")
-    texts = [program.listing(layer).rstrip() for program in programs]
+    texts = [program.listing(_chosen(program, layer)).rstrip() for program in programs]
     if layer is not None and not any(texts):
         raise PackageError(_unknown_layer(package, layer))
     border = package.manifest.border
@@ -36,6 +37,12 @@ def dump_text(package: Package, layer: str | None = None) -> str:
         for region, program, text in zip(regions, programs, texts, strict=True)
         if text
     )
+
+
+def _chosen(program: Program, layer: str | None) -> frozenset[str] | None:
+    if layer is None:
+        return None
+    return with_fused(zip(program.commands, program.layers, strict=True), layer)
 
 
 def _heading(program: Program, region: Region, border: Border | None) -> str:

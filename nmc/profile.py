@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nmc.cycle_shares import cycles_of_layers
+from nmc.fused_layers import fused_layers
 from nmc.manifest import Product
 from nmc.package import Package
 from nmc.programs import NO_COMMANDS
 from nmc.text import bytes_text, console, count_text, seconds_text, table
-from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime, reads_stream, times_of
-from targets.gemm_accel import isa
+from nmc.timing import ARRAY, DRAIN, DRAM, RegionTime, times_of
 
 LATENCY = "latency"
 """What bounds a layer that keeps no unit busy for half of its time."""
@@ -101,7 +101,7 @@ def _works(times: Sequence[RegionTime]) -> list[_Work]:
     """The work of each layer, in order of appearance; cycles add up to those of all regions."""
     works: dict[str, _Work] = {}
     for time in times:
-        heads = fused_layers(time.commands)
+        heads = fused_layers((item.command, item.layer) for item in time.commands)
         for item in time.commands:
             name = heads.get(item.layer, item.layer)
             work = works.setdefault(name, _Work(name))
@@ -111,20 +111,6 @@ def _works(times: Sequence[RegionTime]) -> list[_Work]:
         for name, cycles in cycles_of_layers(time.commands, time.cycles, heads).items():
             works[name].cycles += cycles
     return list(works.values())
-
-
-def fused_layers(commands: Sequence[CommandTime]) -> dict[str, str]:
-    """For each layer that runs only in the chains of another's drains, the layer that it is part of."""
-    heads: dict[str, str] = {}
-    independent: set[str] = set()
-    head = ""
-    for item in commands:
-        if reads_stream(item.command):
-            heads.setdefault(item.layer, head)
-        elif isa.queue_of(item.command) is isa.Queue.COMPUTE:
-            head = item.layer
-            independent.add(head)
-    return {layer: head for layer, head in heads.items() if layer not in independent}
 
 
 def _macs_of_layers(products: Sequence[Product]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nmc.fused_layers import with_fused
 from nmc.profile import LayerProfile
 from nmc.report.style import COLOURS, FAINT, GRID, INK, new_figure, thousands
 from nmc.timing import ARRAY, DRAIN, DRAM, CommandTime, RegionTime
@@ -59,9 +60,10 @@ def wasted(layer: LayerProfile, cells: int) -> float:
 
 
 def close_up(times: Sequence[RegionTime], layer: str) -> "Figure":
-    """The commands of a layer on their units, and those of others meanwhile in grey."""
+    """The commands of a layer, and of what runs as part of it, on their units, and those of others meanwhile in grey."""
     time = max(times, key=lambda each: sum(item.layer == layer for item in each.commands))
-    own = [item for item in time.commands if item.layer == layer and item.busy]
+    layers = with_fused(((item.command, item.layer) for item in time.commands), layer)
+    own = [item for item in time.commands if item.layer in layers and item.busy]
     middle = max(0, (len(own) - MOST_COMMANDS) // 2)
     own = own[middle : middle + MOST_COMMANDS]
     begin, end = min(item.start for item in own), max(item.start + item.busy for item in own)
@@ -71,7 +73,7 @@ def close_up(times: Sequence[RegionTime], layer: str) -> "Figure":
             bars = [
                 (item.start, item.busy)
                 for item in time.commands
-                if _shown(item, unit, begin, end) and (item.layer == layer) is mine
+                if _shown(item, unit, begin, end) and (item.layer in layers) is mine
             ]
             axes.broken_barh(bars, (row + 0.12, 0.76), facecolor=colour, edgecolor="white", linewidth=0.3)
     axes.set_yticks([0.5, 1.5, 2.5], list(reversed(UNITS)))

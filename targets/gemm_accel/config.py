@@ -55,10 +55,13 @@ class AcceleratorConfig:
     energy: EnergyPerOperation = EnergyPerOperation()
 
     def __post_init__(self) -> None:
-        for name, (low, high) in LIMITS.items():
+        for name, number in NUMBERS.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; it must be a number from {low} to {high}")
+            inside = isinstance(value, int | float) and number.low <= value <= number.high
+            if isinstance(value, bool) or not inside:
+                raise ConfigError(
+                    f"{name} is {value!r}; it must be a number from {number.low} to {number.high}"
+                )
             if name != "clock_megahertz" and not isinstance(value, int):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number")
         if self.data_bits not in (8, 16):
@@ -88,22 +91,32 @@ class AcceleratorConfig:
         return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).digest()
 
 
-LIMITS: dict[str, tuple[float, float]] = {
-    "rows": (1, 1024),
-    "columns": (1, 1024),
-    "data_bits": (8, 16),
-    "scratchpad_bytes": (4096, 1 << 30),
-    "accumulator_entries": (64, 1 << 26),
-    "table_slots": (1, 256),
-    "table_entries": (64, 512),
-    "dram_bytes_per_cycle": (1, 4096),
-    "dram_latency_cycles": (0, 100_000),
-    "outstanding_transfers": (1, 1024),
-    "semaphores": (6, 65536),
-    "delay_lines": (0, 1024),
-    "delay_entries": (0, 1 << 20),
-    "clock_megahertz": (0.001, 100_000),
+@dataclass(frozen=True)
+class Number:
+    """What one of an accelerator's numbers means, and from where to where it can be."""
+
+    meaning: str
+    low: float
+    high: float
+
+
+NUMBERS: dict[str, Number] = {
+    "rows": Number("rows of multipliers", 1, 1024),
+    "columns": Number("columns of multipliers", 1, 1024),
+    "data_bits": Number("bits of a multiplier's factors, 8 or 16", 8, 16),
+    "scratchpad_bytes": Number("bytes of the scratchpad, a multiple of 64", 4096, 1 << 30),
+    "accumulator_entries": Number("sums that the accumulators hold", 64, 1 << 26),
+    "table_slots": Number("tables of line segments that the table memory holds", 1, 256),
+    "table_entries": Number("segments of a table at most", 64, 512),
+    "dram_bytes_per_cycle": Number("bytes that the DRAM port moves in a cycle", 1, 4096),
+    "dram_latency_cycles": Number("cycles from a transfer's last beat to its data", 0, 100_000),
+    "outstanding_transfers": Number("transfers of a queue that may be incomplete", 1, 1024),
+    "semaphores": Number("semaphores between the queues", 6, 65536),
+    "delay_lines": Number("delay lines of a column that filters", 0, 1024),
+    "delay_entries": Number("values that a delay line holds", 0, 1 << 20),
+    "clock_megahertz": Number("the clock, for estimates in seconds", 0.001, 100_000),
 }
+"""By its key in TOML."""
 
 
 def preset_names() -> list[str]:

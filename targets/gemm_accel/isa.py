@@ -242,7 +242,7 @@ class Filter(Command):
     queue: ClassVar[Queue | None] = Queue.COMPUTE
     cost: ClassVar[str] = (
         "for each `columns` channels or what is left of them, max((rows + kernel rows - 1)·(columns + kernel columns - 1)"
-        "·passes of A·passes of B, taps) cycles of the array; the last has no other taps to wait for"
+        "·passes of A·passes of B, all taps) cycles of the array; the last has no other taps to wait for"
     )
     a: int = encoded("u32", "the scratchpad byte of A[0, 0, 0]")
     a_type: Type = encoded("u8", "the type of A: i8, i16 or i32")

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from targets.gemm_accel import isa
+from targets.gemm_accel.config import NUMBERS, AcceleratorConfig, EnergyPerOperation
 from targets.gemm_accel.encoding import GROUPS, LAYOUTS, group_type
 from targets.gemm_accel.program import MACHINE_FIELDS, MAGIC
 from targets.gemm_accel.tables import ADDRESSING, HEADER_FIELDS, table_bytes
@@ -20,13 +21,28 @@ _QUEUES = ", ".join(f"{queue.name.lower()} {queue.value}" for queue in isa.Queue
 _MACHINE = ", ".join(MACHINE_FIELDS)
 _ADDRESSINGS = ", ".join(f"{name} {number}" for name, number in ADDRESSING.items())
 
+_ENERGY = ", ".join(f"{each.name} ({each.default})" for each in fields(EnergyPerOperation))
+_NUMBERS = "\n".join(
+    f"| {key} | {getattr(AcceleratorConfig(), key)} | {number.low} | {number.high} | {number.meaning} |"
+    for key, number in NUMBERS.items()
+)
+
 INTRODUCTION = f"""# The accelerator's instruction set, version {isa.ISA_VERSION}
 
-Generated from `isa.py` and `sim/timing.h` by `python -m targets.gemm_accel.manual`; do not edit.
+Generated from `isa.py`, `config.py` and `sim/timing.h` by `python -m targets.gemm_accel.manual`; do not edit.
 
 The accelerator has one compute unit, an array of `rows` × `columns` multipliers. Data are signed integers of 8 or 16 bits,
 or wide ones of 32; sums have 48 bits and never wrap: the compiler proves that they fit, and the simulator stops a program
 whose sums do not.
+
+## The array's description
+
+A preset or a TOML file (`--config`) says what the array is. A key that it leaves out is as in `default`; `[energy]` may have
+picojoules an operation: {_ENERGY}.
+
+| key | default | from | to | meaning |
+|---|---|---|---|---|
+{_NUMBERS}
 
 ## Memories
 

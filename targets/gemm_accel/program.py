@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from nmc.errors import ProgramError
@@ -103,9 +103,9 @@ class Program:
             tuple(commands), layers, inputs, outputs, constant_bytes, arena_bytes, tuple(machine), config_hash
         )
 
-    def listing(self, layer: str | None = None) -> str:
-        """The commands as text with their layers; only those of one layer when it is given."""
-        chosen = [i for i, name in enumerate(self.layers) if layer is None or name == layer]
+    def listing(self, layers: Container[str] | None = None) -> str:
+        """The commands as text with their layers; only those of some layers where they are given."""
+        chosen = [i for i, name in enumerate(self.layers) if layers is None or name in layers]
         return disassemble([self.commands[i] for i in chosen], [self.layers[i] for i in chosen])
 
 

@@ -20,8 +20,8 @@
 //   a delay line holds back the rest of a row of A, one value less than the sums have columns. A place of A where no window
 //   ends gives no sum.
 // - A column can put each of its delay lines behind any cell. They serve rows of taps of one length, for sums of as many
-//   columns, at a time: a FILTER of others begins when the last value of the one before has left them, 2·taps + columns - 1
-//   cycles later for each.
+//   columns, at a time: after a FILTER of others, the next begins when the last value has left the lines that it used,
+//   2·(taps of a row) + (columns of its sums) - 1 cycles later for each of them.
 // - Beside what products need, FILTER needs a register in each cell, wires down the columns with a switch to and from the
 //   delay lines, these lines, and a triangle of registers that skews the lines of A.
 // - The scratchpad gives or takes a line of each operand in a cycle, whatever the step between its elements: its banks are
