@@ -1,7 +1,7 @@
 """Kernels that a depthwise convolution heads: channels are the columns of the array, which filter a patch in FILTERs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from targets.gemm_accel.codegen.depthwise_patches import (
     tile_count,
     transfer_cycles,
 )
-from targets.gemm_accel.codegen.filter_pieces import Piece, filter_cycles, piece_weights, pieces_of
+from targets.gemm_accel.codegen.filter_pieces import FilterPlan, Lattice, piece_weights, plan_of
 from targets.gemm_accel.codegen.gemm import packed_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
@@ -33,12 +33,12 @@ from targets.gemm_accel.config import AcceleratorConfig
 
 @dataclass(frozen=True)
 class FilterTiles:
-    """What all tiles of a kernel share: `weights` of all pieces as [taps, channels], and `sums`, the accumulators that the
-    tiles take in turn."""
+    """What all tiles of a kernel share: `weights` of all pieces of the plan as [taps, channels], and `sums`, the
+    accumulators that the tiles take in turn."""
 
     kernel: Kernel
     operation: Depthwise
-    pieces: tuple[Piece, ...]
+    plan: FilterPlan
     weights: np.ndarray
     patches: Patches
     weight_slots: Slots
@@ -71,7 +71,7 @@ def best_tile(
     none fits. The cycles are infinite where a tile cannot be."""
     best: tuple[float, Shape] | None = None
     for tile in candidates(operation, config):
-        if filter_bytes(operation, tile, config) + other_bytes(tile) > space:
+        if filter_bytes(operation, tile) + other_bytes(tile) > space:
             continue
         cycles = cycles_of(tile)
         if cycles < (math.inf if best is None else best[0]):
@@ -79,23 +79,24 @@ def best_tile(
     return best
 
 
-def filter_bytes(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> int:
+def filter_bytes(operation: Depthwise, tile: Shape) -> int:
     """Scratchpad bytes of two places for the patch, the weights and the scales of a tile."""
-    return 2 * sum(aligned(size) for size in _sizes(operation, tile, config))
+    return 2 * sum(map(aligned, _sizes(operation, tile)))
 
 
-def _sizes(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> tuple[int, int, int]:
+def _sizes(operation: Depthwise, tile: Shape) -> tuple[int, int, int]:
     """Bytes of a patch, and of the weights and the scales of its channels."""
-    taps = sum(len(piece.taps) for piece in pieces_of(operation.window, tile[2], config))
+    taps, _ = operation.weights.shape
     patch = math.prod(patch_extents(operation, tile)) * operation.x.buffer.element_bytes
     return patch * tile[3], taps * operation.weights.dtype.itemsize * tile[3], SCALE_BYTES * tile[3]
 
 
 def tile_cycles(operation: Depthwise, tile: Shape, config: AcceleratorConfig) -> int:
     """The array's cycles for a tile."""
-    pieces = pieces_of(operation.window, tile[2], config)
+    _, rows, columns, channels = tile
     streams = 2 if operation.x.buffer.dtype == "int32" else 1
-    return filter_cycles(pieces, tile[1], tile[2], tile[3], streams, config)
+    plan = plan_of(operation.window, rows, columns, config)
+    return math.ceil(channels / config.columns) * plan.cycles(rows, columns, streams)
 
 
 def drain_cycles(tile: Shape, config: AcceleratorConfig) -> int:
@@ -136,13 +137,13 @@ def prepare_tiles(
     produce: Produce | None = None,
 ) -> FilterTiles:
     """Takes the space that the tiles need; `produce` makes the patches where they are not loaded."""
-    pieces = pieces_of(operation.window, tile[2], config)
-    patch, weights, scales = _sizes(operation, tile, config)
+    plan = plan_of(operation.window, tile[1], tile[2], config)
+    patch, weights, scales = _sizes(operation, tile)
     return FilterTiles(
         needs.kernel,
         operation,
-        pieces,
-        piece_weights(operation.weights, pieces),
+        plan,
+        piece_weights(operation.weights, plan.pieces),
         Patches(operation, padded_input(operation), scratchpad.slots(patch, 2), produce),
         scratchpad.slots(weights, 2),
         scratchpad.slots(scales, 2),
@@ -158,15 +159,41 @@ def emit_filters(assembly: Assembly, tiles: FilterTiles, ranges: Sequence[Range]
     _place_scale(assembly, tiles, ranges[3])
     patch = tiles.patches.place(assembly, ranges)
     assembly.layer = tiles.kernel.layer
-    _, row_bytes, pixel_bytes, _ = patch.strides
+    channels = ranges[3][1] - ranges[3][0]
+    for lattice, sums in _lattices(tiles, ranges, number):
+        _emit_pieces(assembly, tiles, patch, weights, lattice, channels, sums)
+
+
+def _lattices(tiles: FilterTiles, ranges: Sequence[Range], number: int) -> Iterator[tuple[Lattice, int]]:
+    """The lattices of a tile, each with the first of its sums."""
     _, rows, columns, channels = counts_of(ranges)
-    strides = tiles.operation.window.strides
-    for number_of_piece, piece in enumerate(tiles.pieces):
-        address = patch.address + piece.origin[0] * row_bytes + piece.origin[1] * pixel_bytes
-        a = Placed(address, patch.dtype, (row_bytes * strides[0], pixel_bytes * strides[1]))
+    sums = tiles.sums[number % len(tiles.sums)]
+    for lattice in tiles.plan.lattices(rows, columns):
+        yield lattice, sums
+        sums += math.prod(lattice.counts) * channels
+
+
+def _emit_pieces(
+    assembly: Assembly,
+    tiles: FilterTiles,
+    patch: Placed,
+    weights: Placed,
+    lattice: Lattice,
+    channels: int,
+    sums: int,
+) -> None:
+    """The sums of a lattice."""
+    _, row, pixel, _ = patch.strides
+    strides, (down, across) = tiles.operation.window.strides, tiles.plan.steps
+    pitches = row * strides[0] * down, pixel * strides[1] * across
+    for number, piece in enumerate(tiles.plan.pieces):
+        y, x = (
+            output * stride + tap
+            for output, stride, tap in zip(lattice.origin, strides, piece.origin, strict=True)
+        )
+        a = Placed(patch.address + y * row + x * pixel, patch.dtype, pitches)
         b = Placed(weights.address + piece.first * weights.strides[0], weights.dtype, weights.strides)
-        sums = tiles.sums[number % len(tiles.sums)]
-        assembly.filter(a, b, piece.kernel, (rows, columns, channels), sums, accumulate=number_of_piece > 0)
+        assembly.filter(a, b, piece.kernel, (*lattice.counts, channels), sums, accumulate=number > 0)
 
 
 def emit_drain(
@@ -178,16 +205,25 @@ def emit_drain(
 ) -> None:
     """Drains the sums of tile `number` through the steps that follow, and stores what they leave; the values of `resident`
     have a place already, where they stay."""
-    kernel, (_, rows, columns, channels) = tiles.kernel, counts_of(ranges)
-    scale = _place_scale(assembly, tiles, ranges[3])
+    kernel, channels = tiles.kernel, ranges[3][1] - ranges[3][0]
+    scale, dtype = _place_scale(assembly, tiles, ranges[3]), kernel.nodes[0].dtype
     views = tiles.places.load_views(assembly, ranges)
     values = {**tiles.places.place_values(ranges), **(resident or {})}
-    assembly.layer = kernel.layer
-    sums, dtype = tiles.sums[number % len(tiles.sums)], kernel.nodes[0].dtype
-    assembly.drain(sums, (rows, columns, channels), scale, dtype, values.get(0))
-    run_steps(assembly, tiles.places, counts_of(ranges), values, views)
+    for lattice, sums in _lattices(tiles, ranges, number):
+        own = {value: _on_lattice(tiles.plan, placed, lattice) for value, placed in values.items()}
+        own_views = [_on_lattice(tiles.plan, placed, lattice) for placed in views]
+        assembly.layer = kernel.layer
+        assembly.drain(sums, (*lattice.counts, channels), scale, dtype, own.get(0))
+        run_steps(assembly, tiles.places, (1, *lattice.counts, channels), own, own_views)
     if resident is None:
         store_values(assembly, kernel, ranges, values)
+
+
+def _on_lattice(plan: FilterPlan, placed: Placed, lattice: Lattice) -> Placed:
+    """Of a tile [image, rows, columns, channels] what belongs to a lattice."""
+    (image, row, pixel, element), (y, x), (down, across) = placed.strides, lattice.origin, plan.steps
+    strides = image, row * down, pixel * across, element
+    return Placed(placed.address + y * row + x * pixel, placed.dtype, strides)
 
 
 def _place_weights(assembly: Assembly, tiles: FilterTiles, channels: Range) -> Placed:

@@ -92,3 +92,13 @@ def test_what_a_stride_skips_never_streams() -> None:
     assert {command.kernel for command in commands} == {(1, 1), (1, 2), (2, 1), (2, 2)}
     pixel = 8 * 2
     assert {command.a_pitches[1] for command in commands} == {2 * pixel}
+
+
+def test_a_dilated_kernel_is_filtered_as_one_without_holes() -> None:
+    """Outputs two rows and columns apart are filtered together: a row of taps after the other would see 960 places, a tap
+    after the other 2304."""
+    window = Window((3, 3), (1, 1), (2, 2), (2, 2), (2, 2), 8)
+    commands = _filters(_compiled(window, (16, 16), DEFAULT))
+    assert {command.kernel for command in commands} == {(3, 3)}
+    streamed = sum((c.counts[0] + 2) * (c.counts[1] + 2) for c in commands)
+    assert streamed < 3 * 16 * 16
