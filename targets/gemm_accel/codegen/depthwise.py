@@ -20,7 +20,7 @@ from targets.gemm_accel.codegen.depthwise_patches import (
     transfer_cycles,
 )
 from targets.gemm_accel.codegen.filter_pieces import FilterPlan, Lattice, piece_weights, plan_of
-from targets.gemm_accel.codegen.gemm import packed_scale
+from targets.gemm_accel.codegen.gemm import load_scale
 from targets.gemm_accel.codegen.kernels import Kernel, depthwise_shape
 from targets.gemm_accel.codegen.nodes import Depthwise
 from targets.gemm_accel.codegen.scratchpad import Scratchpad, Slots, aligned
@@ -240,6 +240,5 @@ def _place_weights(assembly: Assembly, tiles: FilterTiles, channels: Range) -> P
 def _place_scale(assembly: Assembly, tiles: FilterTiles, channels: Range) -> int:
     address, present = tiles.scale_slots.place(channels)
     if not present:
-        packed = packed_scale(tiles.operation.scale, 0, *channels)
-        assembly.load_constant(assembly.constant(packed), address, "int64", packed.size // BYTES["int64"])
+        load_scale(assembly, tiles.operation.scale, channels, address)
     return address

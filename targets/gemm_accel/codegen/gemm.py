@@ -191,9 +191,9 @@ def packed_scale(scale: ColumnScale, number: int, first: int, stop: int) -> np.n
     return np.frombuffer(b"".join(part.tobytes() for part in parts), np.uint8)
 
 
-def load_scale(assembly: Assembly, gemm: Gemm, columns: Range, address: int) -> None:
-    """Brings the scales of some columns of a product for one group to the scratchpad."""
-    packed = packed_scale(gemm.scale, 0, *columns)
+def load_scale(assembly: Assembly, scale: ColumnScale, columns: Range, address: int) -> None:
+    """Brings the scales of some columns, all of one set, to the scratchpad."""
+    packed = packed_scale(scale, 0, *columns)
     assembly.load_constant(assembly.constant(packed), address, "int64", packed.size // BYTES["int64"])
 
 

@@ -12,7 +12,7 @@ from targets.gemm_accel.codegen.assembly import Assembly, Matrix
 from targets.gemm_accel.codegen.bands import WHOLE, Band
 from targets.gemm_accel.codegen.buffers import BYTES
 from targets.gemm_accel.codegen.depthwise_patches import Patches, Shape, patch_extents
-from targets.gemm_accel.codegen.gemm import load_scale, packed_scale
+from targets.gemm_accel.codegen.gemm import load_scale
 from targets.gemm_accel.codegen.nodes import ColumnScale
 from targets.gemm_accel.codegen.scratchpad import Scratchpad
 from targets.gemm_accel.codegen.separable import Held, Separable, gemm_of, is_dense
@@ -59,7 +59,7 @@ class Before:
         (self._zeros,) = scratchpad.slots(SCALE_BYTES, 1).addresses
         none = ColumnScale(*(np.full((1, 1), number) for number in (0, 0, LEAST_SHIFT)))
         assembly.layer = self._kernel.layer
-        assembly.load_constant(assembly.constant(packed_scale(none, 0, 0, 1)), self._zeros, "int64", 2)
+        load_scale(assembly, none, (0, 1), self._zeros)
         self._turn = 0
 
     def _take(self, held: Held | None) -> Band:
@@ -191,7 +191,7 @@ class Before:
     def _place_scale(self, channels: Range) -> int:
         address, present = self._scales.place(channels)
         if not present:
-            load_scale(self._assembly, self._gemm, channels, address)
+            load_scale(self._assembly, self._gemm.scale, channels, address)
         return address
 
 

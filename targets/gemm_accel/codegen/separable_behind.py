@@ -102,5 +102,5 @@ class Behind:
     def _place_scale(self) -> int:
         address, present = self._scales.place(())
         if not present:
-            load_scale(self._assembly, self._gemm, (0, self._gemm.b.shape[2]), address)
+            load_scale(self._assembly, self._gemm.scale, (0, self._gemm.b.shape[2]), address)
         return address

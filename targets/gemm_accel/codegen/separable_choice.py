@@ -191,7 +191,7 @@ class _Estimate:
         drain = last_drain = blocks * drain_cycles(tile, config)
         first_load, last_store = transfer_cycles(self._operation, tile, config)
         load, store = blocks * first_load, blocks * last_store
-        constants, resident = channels * (self._operation.weights.nbytes / channels + SCALE_BYTES), 0
+        constants, resident = self._operation.weights.nbytes + channels * SCALE_BYTES, 0
         if self._before is not None:
             before, pixels = self._before, math.prod(image_patch(self._operation, tile))
             array += blocks * before.array_cycles(pixels, before.depth, block, config)

@@ -2,7 +2,6 @@
 #ifndef NMC_PROGRAM_H_
 #define NMC_PROGRAM_H_
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
